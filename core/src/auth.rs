@@ -28,3 +28,23 @@ impl fmt::Debug for Key {
         f.debug_struct("Key").field("method", &self.method).finish_non_exhaustive()
     }
 }
+
+/// The entries of authkeys, and which of them signs (WIRE 6.1).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Keyring {
+    current: u8,
+    entries: [Option<Key>; 16],
+}
+
+impl Keyring {
+    /// A keyring whose entry `current` signs; of two entries with one number the later counts, numbers over 15 are left out.
+    pub fn new(current: u8, entries: impl IntoIterator<Item = (u8, Key)>) -> Keyring {
+        let mut keyring = Keyring { current, entries: [const { None }; 16] };
+        for (number, key) in entries {
+            if let Some(slot) = keyring.entries.get_mut(usize::from(number)) {
+                *slot = Some(key);
+            }
+        }
+        keyring
+    }
+}

@@ -11,6 +11,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod auth;
+pub mod config;
 pub mod digest;
 pub mod ids;
 mod rng;

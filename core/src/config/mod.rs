@@ -1,0 +1,264 @@
+//! The configuration: three texts in, one consistent value or a list of problems out. Read CLUSTER i first.
+//!
+//! | file | text of | makes |
+//! |---|---|---|
+//! | [`timing`] | times, CLUSTER a.3 and a.4 | [`Timing`] |
+//! | `ha_cf`, `directives` | ha.cf, CLUSTER i.1 and i.2 | nodes, media, [`Settings`] |
+//! | [`haresources`] | haresources, CLUSTER d.1 | [`Group`]s |
+//! | [`authkeys`] | authkeys, CLUSTER i.3, WIRE 6.1 | [`Keyring`] |
+//!
+//! Invariants of a [`Config`]:
+//! - the local node is one of the nodes; names are lower-cased and unique; there are at most 100,
+//! - there is a medium; links, the names of media, need not be unique,
+//! - [`Timing`] holds (CLUSTER a.4),
+//! - every group has a home among the nodes and at least one resource; keys and addresses are unique,
+//! - the number that signs is in the keyring.
+
+pub mod diagnostic;
+pub mod haresources;
+pub mod settings;
+pub mod timing;
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+pub use diagnostic::{Code, Diagnostic, FileName, Severity, Span};
+pub use haresources::{AddressClass, Group, Resource, ScriptCall, VirtualIp};
+pub use settings::{
+    Compression, Compressor, Facility, Failback, GenerationMethod, LogConfig, MessageFormat, Settings, UuidFrom,
+};
+pub use timing::{Intervals, Timing, TimingError};
+
+use crate::auth::Keyring;
+use crate::ids::NodeId;
+
+/// One text and the name by which messages call it.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceText<'a> {
+    /// The file's name for messages.
+    pub name: &'a str,
+    /// The file's content, whatever it is.
+    pub bytes: &'a [u8],
+}
+
+/// Everything a configuration is read from.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'a> {
+    /// The name of this node: `uname -n`, or what overrides it.
+    pub local_name: &'a str,
+    /// ha.cf.
+    pub ha_cf: SourceText<'a>,
+    /// haresources; without it there are no groups.
+    pub haresources: Option<SourceText<'a>>,
+    /// authkeys.
+    pub authkeys: SourceText<'a>,
+}
+
+/// What reading a configuration gave.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The configuration; present exactly if no diagnostic is an error.
+    pub config: Option<Config>,
+    /// Every problem found, by file and place.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A member of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NodeConfig {
+    /// The lower-cased name, at most 99 bytes.
+    pub name: String,
+    /// Where ha.cf names it.
+    pub span: Span,
+}
+
+/// One way to reach the peers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Medium {
+    /// The name of its links: the interface (CLUSTER a.2).
+    pub name: String,
+    /// How packets travel.
+    pub kind: MediumKind,
+    /// The UDP port; for multicast the one on its own line.
+    pub port: u16,
+    /// Where ha.cf configures it.
+    pub span: Span,
+}
+
+/// How packets travel on a medium (WIRE 13).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum MediumKind {
+    /// To the broadcast address of an interface.
+    Bcast {
+        /// The interface.
+        interface: String,
+    },
+    /// To a multicast group.
+    Mcast {
+        /// The interface.
+        interface: String,
+        /// The group.
+        group: Ipv4Addr,
+        /// The UDP port.
+        port: u16,
+        /// Routers a packet may pass.
+        ttl: u8,
+        /// Whether packets come back to their sender.
+        loopback: bool,
+    },
+    /// To one address.
+    Ucast {
+        /// The interface.
+        interface: String,
+        /// Name or address of the peer, as written.
+        peer: String,
+    },
+}
+
+/// A consistent configuration; a value of this type is usable.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Config {
+    local: NodeId,
+    nodes: Vec<NodeConfig>,
+    media: Vec<Medium>,
+    timing: Timing,
+    groups: Vec<Group>,
+    keyring: Keyring,
+    ping_names: Vec<String>,
+    settings: Settings,
+    environment: Vec<(String, String)>,
+    parameters: BTreeMap<String, String>,
+}
+
+impl Config {
+    /// This node.
+    pub fn local(&self) -> NodeId {
+        self.local
+    }
+
+    /// The name of this node.
+    pub fn local_name(&self) -> &str {
+        self.node(self.local).map_or("", |node| &node.name)
+    }
+
+    /// The members of the cluster, in the order of ha.cf; [`NodeId`] is the position.
+    pub fn nodes(&self) -> &[NodeConfig] {
+        &self.nodes
+    }
+
+    /// The member of that identifier.
+    pub fn node(&self, id: NodeId) -> Option<&NodeConfig> {
+        self.nodes.get(id.index())
+    }
+
+    /// The member of that name, in any case.
+    pub fn node_named(&self, name: &str) -> Option<NodeId> {
+        let at = self.nodes.iter().position(|node| node.name.eq_ignore_ascii_case(name))?;
+        u16::try_from(at).ok().map(NodeId)
+    }
+
+    /// The media, in the order of ha.cf; [`MediumId`](crate::ids::MediumId) is the position; never empty.
+    pub fn media(&self) -> &[Medium] {
+        &self.media
+    }
+
+    /// The intervals.
+    pub fn timing(&self) -> Timing {
+        self.timing
+    }
+
+    /// Whether groups return home.
+    pub fn failback(&self) -> Failback {
+        self.settings.failback
+    }
+
+    /// The resource groups, in the order of haresources; [`GroupId`](crate::ids::GroupId) is the position.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// The keys that sign and verify.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// The format of messages on UDP.
+    pub fn message_format(&self) -> MessageFormat {
+        self.settings.message_format
+    }
+
+    /// How messages are compressed for sending.
+    pub fn compression(&self) -> Compression {
+        self.settings.compression
+    }
+
+    /// What is added to the number of nodes for `ttl`.
+    pub fn hopfudge(&self) -> u8 {
+        self.settings.hopfudge
+    }
+
+    /// The field `ttl` of every message: nodes, ping nodes included, plus hopfudge (WIRE 7).
+    pub fn ttl(&self) -> u32 {
+        let nodes = self.nodes.len().saturating_add(self.ping_names.len());
+        u32::try_from(nodes).unwrap_or(u32::MAX).saturating_add(u32::from(self.settings.hopfudge))
+    }
+
+    /// The last `udpport`; a medium knows its own.
+    pub fn udp_port(&self) -> u16 {
+        self.settings.udp_port
+    }
+
+    /// The upper bound of the random delay before a retransmission is asked for.
+    pub fn max_rexmit_delay(&self) -> Duration {
+        self.settings.max_rexmit_delay
+    }
+
+    /// The names of ping nodes and ping groups; not acted on, but part of `ttl`.
+    pub fn ping_names(&self) -> &[String] {
+        &self.ping_names
+    }
+
+    /// Whether the daemon asks for real-time scheduling and locked memory.
+    pub fn realtime(&self) -> bool {
+        self.settings.realtime
+    }
+
+    /// The real-time priority, 1 to 99, if one is named.
+    pub fn rtprio(&self) -> Option<u8> {
+        self.settings.rtprio
+    }
+
+    /// Where log lines go.
+    pub fn log(&self) -> &LogConfig {
+        &self.settings.log
+    }
+
+    /// Where the node's uuid comes from.
+    pub fn uuid_from(&self) -> UuidFrom {
+        self.settings.uuid_from
+    }
+
+    /// Where the generation comes from.
+    pub fn generation_method(&self) -> GenerationMethod {
+        self.settings.generation_method
+    }
+
+    /// The rarely asked settings together.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The variables a resource script gets from ha.cf, sorted by name: one `HA_name` for every single-valued directive and
+    /// for every `env` (CLUSTER d.8).
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.environment
+    }
+
+    /// The value of a single-valued directive as written, for `hbparameter`; absent if ha.cf does not give it.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.get(name).map(String::as_str)
+    }
+}
