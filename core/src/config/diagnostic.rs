@@ -54,6 +54,12 @@ pub struct Span {
 impl Span {
     /// The very beginning of a file: for problems of the file as a whole.
     pub const FILE: Span = Span { line: 1, column: 1, start: 0, end: 0 };
+
+    /// From the start of this span to the end of `last`, a later one on the same line.
+    #[must_use]
+    pub(crate) fn to(self, last: Span) -> Span {
+        Span { end: last.end, ..self }
+    }
 }
 
 macro_rules! codes {
@@ -115,7 +121,7 @@ codes! {
     TooManyMedia = "E0131", "More than 64 media are configured.";
     InterfaceName = "E0132", "An interface name is not one that Linux can have.";
     MulticastGroup = "E0133", "The group of a `mcast` line is no IPv4 multicast address.";
-    UdpportAfterMedia = "W0134", "A `udpport` comes after media, which keep the port that stood before them.";
+    AfterMedia = "W0134", "A `udpport` or `baud` comes after media, which keep the value that stood before them.";
     UdpAlias = "W0135", "`udp` is an old name of `bcast`.";
     DuplicateMedium = "W0136", "A medium is configured twice; the second mention is dropped.";
     PingIsNode = "E0137", "A ping node has the name of a cluster node.";

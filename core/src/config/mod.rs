@@ -14,9 +14,15 @@
 //! - every group has a home among the nodes and at least one resource; keys and addresses are unique,
 //! - the number that signs is in the keyring.
 
+mod address;
+pub mod authkeys;
 pub mod diagnostic;
+mod directives;
+mod ha_cf;
 pub mod haresources;
+mod media;
 pub mod settings;
+mod text;
 pub mod timing;
 
 use alloc::collections::BTreeMap;
@@ -32,6 +38,7 @@ pub use settings::{
 };
 pub use timing::{Intervals, Timing, TimingError};
 
+use self::diagnostic::Report;
 use crate::auth::Keyring;
 use crate::ids::NodeId;
 
@@ -134,6 +141,44 @@ pub struct Config {
 }
 
 impl Config {
+    /// Reads the three texts; finds every problem that can be found without asking the machine.
+    pub fn read(sources: &Sources<'_>) -> Reading {
+        let mut report = Report::new(sources.ha_cf.name);
+        let ha_cf = ha_cf::read(sources.ha_cf, sources.local_name, &mut report);
+        let mut diagnostics = report.finish();
+
+        let nodes = ha_cf.as_ref().map_or(&[][..], |ha_cf| &ha_cf.nodes);
+        let mut groups = Vec::new();
+        if let Some(source) = sources.haresources {
+            let mut report = Report::new(source.name);
+            groups = haresources::read(source, nodes, &mut report);
+            diagnostics.extend(report.finish());
+        }
+        let (keyring, problems) = authkeys::parse(sources.authkeys);
+        diagnostics.extend(problems);
+
+        let config =
+            if diagnostics.iter().any(Diagnostic::is_error) { None } else { Config::assemble(ha_cf, groups, keyring) };
+        Reading { config, diagnostics }
+    }
+
+    /// Puts the parts together; every part that is missing has left an error.
+    fn assemble(ha_cf: Option<ha_cf::HaCf>, groups: Vec<Group>, keyring: Option<Keyring>) -> Option<Config> {
+        let ha_cf::HaCf { local, nodes, media, timing, settings, ping_names, environment, parameters } = ha_cf?;
+        Some(Config {
+            local: local?,
+            nodes,
+            media,
+            timing: timing?,
+            groups,
+            keyring: keyring?,
+            ping_names,
+            settings,
+            environment,
+            parameters,
+        })
+    }
+
     /// This node.
     pub fn local(&self) -> NodeId {
         self.local
@@ -260,5 +305,51 @@ impl Config {
     /// The value of a single-valued directive as written, for `hbparameter`; absent if ha.cf does not give it.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.get(name).map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(ha_cf: &'static str, haresources: &'static str, authkeys: &'static str) -> Sources<'static> {
+        let text = |name, text: &'static str| SourceText { name, bytes: text.as_bytes() };
+        Sources {
+            local_name: "H2",
+            ha_cf: text("ha.cf", ha_cf),
+            haresources: Some(text("haresources", haresources)),
+            authkeys: text("authkeys", authkeys),
+        }
+    }
+
+    const HA_CF: &str = "node h1 h2\nbcast eth0\nauto_failback on\nlogfacility daemon\nhopfudge 3\ndebug 7\n";
+
+    #[test]
+    fn a_good_configuration_has_no_problems_and_answers_questions() {
+        let sources = sources(HA_CF, "h1 10.0.0.1 Tst::A", "auth 1\n1 sha1 k");
+        let Reading { config, diagnostics } = Config::read(&sources);
+        assert_eq!(diagnostics, []);
+        let config = config.expect("no errors");
+        assert_eq!((config.local(), config.local_name()), (NodeId(1), "h2"));
+        assert_eq!((config.node_named("H1"), config.node_named("h3")), (Some(NodeId(0)), None));
+        assert_eq!((config.ttl(), config.hopfudge()), (5, 3));
+        assert_eq!((config.parameter("debug"), config.parameter("keepalive")), (Some("7"), None));
+        assert_eq!(config.groups().len(), 1);
+        assert_eq!(config, Config::read(&sources).config.expect("no errors"));
+    }
+
+    #[test]
+    fn problems_of_all_files_come_together_and_there_is_no_configuration() {
+        let sources = sources("node h1\nbcast eth0\nfoo bar\n", "h7 10.0.0.1", "auth 2\n1 sha1 k");
+        let Reading { config, diagnostics } = Config::read(&sources);
+        assert_eq!(config, None);
+        let errors: Vec<_> = diagnostics.iter().filter(|one| one.is_error()).map(|one| one.code).collect();
+        assert_eq!(errors, [Code::LocalNodeMissing, Code::IllegalDirective, Code::GroupHome, Code::AuthKeyNotFound]);
+    }
+
+    #[test]
+    fn without_haresources_there_are_no_groups() {
+        let sources = Sources { haresources: None, ..sources(HA_CF, "", "auth 1\n1 sha1 k") };
+        assert!(Config::read(&sources).config.expect("no errors").groups().is_empty());
     }
 }

@@ -1,0 +1,524 @@
+//! Reading of ha.cf. Read CLUSTER i.1 and i.2 first.
+//!
+//! Every line is understood by its row in the table of `directives`; single values are kept as read and only made into
+//! settings at the end, when the whole file is known. Nothing stops at the first problem.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::diagnostic::{Code, Report, Span};
+use super::directives::{Acted, Directive, TABLE, Takes, Value, directive};
+use super::media::Media;
+use super::settings::{
+    Compression, Compressor, Facility, Failback, GenerationMethod, LogConfig, MessageFormat, Settings, UuidFrom,
+};
+use super::text::{Line, Word, is_blank, is_delimiter, lines, nearest};
+use super::timing::{Intervals, Timing, TimingError, parse_time};
+use super::{Medium, NodeConfig, SourceText};
+use crate::ids::NodeId;
+
+/// Nodes of a cluster, ping nodes included (CLUSTER a.1).
+const NODES_MAX: usize = 100;
+/// Bytes of a node's name (WIRE 14).
+const NAME_MAX: usize = 99;
+
+/// What ha.cf gives; `timing` and `local` are absent only if an error says why.
+pub(crate) struct HaCf {
+    pub(crate) local: Option<NodeId>,
+    pub(crate) nodes: Vec<NodeConfig>,
+    pub(crate) media: Vec<Medium>,
+    pub(crate) timing: Option<Timing>,
+    pub(crate) settings: Settings,
+    pub(crate) ping_names: Vec<String>,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) parameters: BTreeMap<String, String>,
+}
+
+/// Reads ha.cf for the node `local_name`; nothing if it is no text.
+pub(crate) fn read(source: SourceText<'_>, local_name: &str, report: &mut Report) -> Option<HaCf> {
+    let mut draft = Draft::default();
+    for line in lines(source, report)? {
+        draft.line(line.split_comment(report).0, source.name, report);
+    }
+    Some(draft.finish(local_name, report))
+}
+
+/// A value of a single-valued directive, as read.
+struct Given {
+    value: Value,
+    text: String,
+    span: Span,
+}
+
+#[derive(Default)]
+struct Draft {
+    nodes: Vec<NodeConfig>,
+    pings: Vec<(String, Span)>,
+    media: Media,
+    /// A medium could not be read, so that the absence of media needs no words.
+    has_broken_medium: bool,
+    has_serial: bool,
+    given: BTreeMap<&'static str, Given>,
+    environment: BTreeMap<String, String>,
+}
+
+impl Draft {
+    fn line(&mut self, line: Line<'_>, file: &str, report: &mut Report) {
+        let all = line.words(is_delimiter, report);
+        let Some((name, words)) = all.split_first() else { return };
+        let Some(row) = directive(name.text) else {
+            let message = format_args!("Illegal directive [{}] in {file}", name.text);
+            match nearest(name.text, TABLE.iter().map(|row| row.name)) {
+                Some(near) => {
+                    report.advise(Code::IllegalDirective, name.span, message, format_args!("did you mean `{near}`?"));
+                }
+                None => report.add(Code::IllegalDirective, name.span, message),
+            }
+            return;
+        };
+        if let Takes::Illegal(why) = row.takes {
+            let message = format_args!("Illegal directive [{}] in {file}", name.text);
+            report.advise(Code::IllegalDirective, name.span, message, why);
+            return;
+        }
+        let Some(first) = words.first() else {
+            let message = format_args!("{} without an argument is ignored", row.name);
+            report.advise(Code::MissingArgument, name.span, message, "give it an argument, or remove the line");
+            return;
+        };
+        if row.takes.is_single() {
+            self.single(row, *name, words, &line, report);
+            return;
+        }
+        match row.acted {
+            Acted::Refused(why) => refuse(row, name.span, why, report),
+            Acted::NotYet => not_acted_on(row, *name, words, report),
+            Acted::Yes => {}
+        }
+        let media = self.media.total();
+        match row.takes {
+            Takes::Nodes => self.name_nodes(words, report),
+            Takes::Bcast => {
+                if row.name == "udp" {
+                    report.advise(Code::UdpAlias, name.span, "udp is an old name of bcast", "write `bcast`");
+                }
+                self.media.bcast(words, self.udp_port(), report);
+            }
+            Takes::Ucast => self.media.ucast(words, line.end(), self.udp_port(), report),
+            Takes::Mcast => self.media.mcast(words, line.end(), report),
+            Takes::OtherMedium(least) => {
+                if words.len() < least {
+                    let message = format_args!("{} needs {least} arguments", row.name);
+                    report.add(Code::ArgumentMissing, line.end(), message);
+                }
+                self.has_serial |= row.name == "serial";
+                self.media.unserved(first.span, report);
+            }
+            Takes::Pings { group } => self.name_pings(group, *first, words, &line, report),
+            Takes::Env => self.set_environment(&line, report),
+            Takes::Client if words.len() < 2 => {
+                let usage = format_args!("write `{} USER COMMAND`", row.name);
+                report.advise(Code::ArgumentMissing, line.end(), format_args!("{} needs a command", row.name), usage);
+            }
+            _ => {}
+        }
+        let is_medium = matches!(row.takes, Takes::Bcast | Takes::Ucast | Takes::Mcast);
+        self.has_broken_medium |= is_medium && media == self.media.total();
+    }
+
+    /// A directive with one value: several words are as many lines, the last counts; a time may have blanks inside.
+    fn single(
+        &mut self,
+        row: &'static Directive,
+        name: Word<'_>,
+        words: &[Word<'_>],
+        line: &Line<'_>,
+        report: &mut Report,
+    ) {
+        let rest = words.first().and_then(|first| line.rest(first.span));
+        let whole = rest.filter(|rest| row.takes == Takes::Time && parse_time(rest.text).is_ok());
+        let words = whole.as_ref().map_or(words, core::slice::from_ref);
+        if let [_, .., last] = words {
+            let message = format_args!("{} has one value; the last one, {}, counts", row.name, last.text);
+            report.advise(Code::SeveralValues, last.span, message, "remove the others");
+        }
+        for word in words {
+            match row.takes.value(word.text) {
+                Ok(value) => self.give(row, value, *word, report),
+                Err(fit) => {
+                    let message = match row.name {
+                        "warntime" => alloc::format!("Warn time [{}] is invalid.", word.text),
+                        _ => alloc::format!("Illegal value [{}] for {}", word.text, row.name),
+                    };
+                    report.advise(Code::IllegalValue, word.span, message, fit);
+                }
+            }
+        }
+        match row.name {
+            "udpport" if self.media.total() > 0 => {
+                let message = "udpport setting must precede media statements";
+                let help = "move it before the first medium; media above it keep the port that stood before them";
+                report.advise(Code::AfterMedia, name.span, message, help);
+            }
+            "baud" if self.has_serial => {
+                let message = "baud setting must precede media statements";
+                report.advise(Code::AfterMedia, name.span, message, "move it before the first `serial`");
+            }
+            _ => {}
+        }
+    }
+
+    fn give(&mut self, row: &'static Directive, value: Value, word: Word<'_>, report: &mut Report) {
+        if !row.is_idle(&value, word.text) {
+            match row.acted {
+                Acted::Refused(why) => refuse(row, word.span, why, report),
+                Acted::NotYet => not_acted_on(row, word, &[], report),
+                Acted::Yes => {}
+            }
+        }
+        // `logfacility none` is a value, so the names are checked here and not in the table.
+        if row.name == "logfacility" && word.text != "none" && Facility::named(word.text).is_none() {
+            let message = format_args!("Illegal value [{}] for logfacility", word.text);
+            let help = "write `daemon`, `user`, `local0` to `local7`, another name of syslog(3) or `none`";
+            report.advise(Code::IllegalValue, word.span, message, help);
+            return;
+        }
+        let given = Given { value, text: word.text.to_string(), span: word.span };
+        let Some(before) = self.given.insert(row.name, given).filter(|before| before.span.line != word.span.line)
+        else {
+            return;
+        };
+        if matches!(row.name, "baud" | "watchdog" | "crm" | "pacemaker") {
+            let message = format_args!("{} is given already in line {}", row.name, before.span.line);
+            report.advise(Code::GivenTwice, word.span, message, "remove one of the lines");
+        } else {
+            let message = format_args!("{} is given already in line {}; this one counts", row.name, before.span.line);
+            report.advise(Code::GivenAgain, word.span, message, "remove one of the lines");
+        }
+    }
+
+    fn name_nodes(&mut self, words: &[Word<'_>], report: &mut Report) {
+        for word in words {
+            let name = word.text.to_ascii_lowercase();
+            if let Some(first) = self.nodes.iter().find(|node| node.name == name) {
+                let message = format_args!("node {name} is configured already in line {}", first.span.line);
+                let help =
+                    "remove one mention; 3.0.6 would keep the second as a node that never comes, here it is dropped";
+                report.advise(Code::DuplicateNode, word.span, message, help);
+            } else if name.len() > NAME_MAX || name.chars().any(char::is_control) {
+                let help = format_args!("names have at most {NAME_MAX} bytes and no control characters");
+                report.advise(Code::NodeName, word.span, format_args!("[{name}] cannot be the name of a node"), help);
+            } else if self.nodes.len() == NODES_MAX {
+                report.add(Code::TooManyNodes, word.span, format_args!("more than {NODES_MAX} nodes"));
+                return;
+            } else {
+                self.nodes.push(NodeConfig { name, span: word.span });
+            }
+        }
+    }
+
+    fn name_pings(&mut self, group: bool, first: Word<'_>, words: &[Word<'_>], line: &Line<'_>, report: &mut Report) {
+        let names = if group { core::slice::from_ref(&first) } else { words };
+        if group && words.len() < 2 {
+            let help = "write `ping_group NAME HOST...`";
+            report.advise(Code::ArgumentMissing, line.end(), "ping_group needs at least one host", help);
+        }
+        for word in names {
+            self.media.unserved(word.span, report);
+            self.pings.push((word.text.to_ascii_lowercase(), word.span));
+        }
+    }
+
+    /// `env NAME=value`: the values may have commas, so that only blanks separate.
+    fn set_environment(&mut self, line: &Line<'_>, report: &mut Report) {
+        for word in line.words(is_blank, report).into_iter().skip(1) {
+            let Some((name, value)) = word.text.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+                let message = format_args!("Illegal value [{}] for env", word.text);
+                report.advise(Code::IllegalValue, word.span, message, "write `env NAME=value`");
+                continue;
+            };
+            let letters = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            if !letters {
+                let message = format_args!("HA_{name} is no name that a shell script can read");
+                report.advise(Code::EnvironmentName, word.span, message, "use letters, digits and `_`");
+            }
+            self.environment.insert(alloc::format!("HA_{name}"), value.to_string());
+        }
+    }
+
+    fn value(&self, name: &str) -> Option<Value> {
+        let given = self.given.get(name).map(|given| given.value.clone());
+        given.or_else(|| directive(name)?.default_value())
+    }
+
+    fn span(&self, name: &str) -> Span {
+        self.given.get(name).map_or(Span::FILE, |given| given.span)
+    }
+
+    fn time(&self, name: &str) -> Option<Duration> {
+        if let Some(Value::Time(time)) = self.value(name) { Some(time) } else { None }
+    }
+
+    /// A number of a directive that has a default.
+    fn number<N: TryFrom<u64> + Default>(&self, name: &str) -> N {
+        self.optional_number(name).unwrap_or_default()
+    }
+
+    fn optional_number<N: TryFrom<u64>>(&self, name: &str) -> Option<N> {
+        if let Some(Value::Number(number)) = self.value(name) { N::try_from(number).ok() } else { None }
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        self.value(name) == Some(Value::Flag(true))
+    }
+
+    fn is(&self, name: &str, choice: &'static str) -> bool {
+        self.value(name) == Some(Value::Choice(choice))
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        if let Some(Value::Text(text)) = self.value(name) { Some(text) } else { None }
+    }
+
+    fn udp_port(&self) -> u16 {
+        self.number("udpport")
+    }
+
+    fn finish(mut self, local_name: &str, report: &mut Report) -> HaCf {
+        let local = self.find_local(local_name, report);
+        let timing = self.timing(report);
+        let settings = self.settings(report);
+        self.check_pings(report);
+        let media = core::mem::take(&mut self.media);
+        let total = media.total();
+        let media = media.into_served();
+        if media.is_empty() && !self.has_broken_medium {
+            let message = match total {
+                0 => "no media are configured",
+                _ => "none of the configured media is served by this version",
+            };
+            report.advise(Code::NoMedium, Span::FILE, message, "add a line such as `bcast eth0` or `ucast eth0 PEER`");
+        }
+        let mut environment = BTreeMap::new();
+        let mut parameters = BTreeMap::new();
+        for (name, given) in self.given {
+            environment.insert(alloc::format!("HA_{name}"), given.text.clone());
+            parameters.insert(name.to_string(), given.text);
+        }
+        environment.extend(self.environment);
+        HaCf {
+            local,
+            nodes: self.nodes,
+            media,
+            timing,
+            settings,
+            ping_names: self.pings.into_iter().map(|(name, _)| name).collect(),
+            environment: environment.into_iter().collect(),
+            parameters,
+        }
+    }
+
+    fn find_local(&self, local_name: &str, report: &mut Report) -> Option<NodeId> {
+        let lower = local_name.to_ascii_lowercase();
+        let Some(first) = self.nodes.first() else {
+            report.advise(Code::NoNodes, Span::FILE, "no nodes defined", "name the members: `node h1 h2`");
+            return None;
+        };
+        let found = self.nodes.iter().position(|node| node.name == lower).and_then(|at| u16::try_from(at).ok());
+        if found.is_none() {
+            let message = format_args!("Current node [{lower}] not in configuration!");
+            let short = lower.split('.').next().unwrap_or_default();
+            let near = self
+                .nodes
+                .iter()
+                .map(|node| node.name.as_str())
+                .find(|name| *name == short || name.split('.').next().is_some_and(|host| host == lower));
+            if let Some(near) = near {
+                let help = format_args!("write `node {lower}` instead of {near}, or {near} into the file nodeinfo");
+                report.advise(Code::LocalNodeMissing, first.span, message, help);
+            } else {
+                let help = format_args!("add `node {lower}`: it must be what `uname -n` or the file nodeinfo says");
+                report.advise(Code::LocalNodeMissing, first.span, message, help);
+            }
+        }
+        found.map(NodeId)
+    }
+
+    fn timing(&self, report: &mut Report) -> Option<Timing> {
+        let given = |name| self.given.get(name).and_then(|_| self.time(name));
+        let intervals = Intervals {
+            keepalive: self.time("keepalive")?,
+            deadtime: self.time("deadtime")?,
+            warntime: given("warntime"),
+            initdead: given("initdead"),
+            deadping: given("deadping"),
+        };
+        let over = |floor: Duration| floor.saturating_mul(2).as_millis().saturating_add(1);
+        for problem in intervals.problems() {
+            match problem {
+                TimingError::DeadtimeTooShort { keepalive, .. } => {
+                    let help = format_args!("write `deadtime {}ms` or more, or a shorter keepalive", over(keepalive));
+                    report.advise(Code::DeadtimeTooShort, self.span_of(&["deadtime", "keepalive"]), problem, help);
+                }
+                TimingError::DeadpingTooShort { keepalive, .. } => {
+                    let help = format_args!("write `deadping {}ms` or more, or a shorter keepalive", over(keepalive));
+                    report.advise(Code::DeadpingTooShort, self.span("deadping"), problem, help);
+                }
+                TimingError::InitdeadBelowDeadtime { deadtime, .. } => {
+                    let help = format_args!("write `initdead {}ms` or more, or leave it out", deadtime.as_millis());
+                    report.advise(Code::InitdeadBelowDeadtime, self.span("initdead"), problem, help);
+                }
+            }
+        }
+        if let Some(initdead) = intervals.initdead.filter(|initdead| *initdead < Duration::from_secs(10)) {
+            let message = format_args!("Initial dead time [{} ms] may be too small!", initdead.as_millis());
+            let help = "networks need some seconds after a boot; a peer not heard by then counts as dead";
+            report.advise(Code::InitdeadSmall, self.span("initdead"), message, help);
+        }
+        if intervals.warntime.is_some_and(|warntime| warntime > intervals.deadtime) {
+            let message = "warntime is longer than deadtime: a silent node is dead before the warning is due";
+            report.advise(Code::WarntimeNeverFires, self.span("warntime"), message, "write about half of deadtime");
+        }
+        Timing::new(intervals).ok()
+    }
+
+    /// The place of the first of the directives that is given.
+    fn span_of(&self, names: &[&str]) -> Span {
+        names.iter().find_map(|name| self.given.get(name)).map_or(Span::FILE, |given| given.span)
+    }
+
+    fn check_pings(&self, report: &mut Report) {
+        let room = NODES_MAX.saturating_sub(self.nodes.len());
+        if let Some((_, span)) = self.pings.get(room) {
+            report.add(Code::TooManyNodes, *span, format_args!("more than {NODES_MAX} nodes, ping nodes included"));
+        }
+        for (name, span) in &self.pings {
+            if self.nodes.iter().any(|node| node.name == *name) {
+                let help = "ping something that is no member, such as a router";
+                report.advise(Code::PingIsNode, *span, format_args!("ping node {name} is a cluster node"), help);
+            }
+        }
+    }
+
+    fn failback(&self, report: &mut Report) -> Failback {
+        let on = Failback::On;
+        if let Some(nice) = self.given.get("nice_failback") {
+            let to = if self.flag("nice_failback") { "off" } else { "on" };
+            let message = format_args!("nice_failback is obsolete; it acts as `auto_failback {to}`");
+            report.advise(Code::NiceFailback, nice.span, message, format_args!("write `auto_failback {to}`"));
+            if !self.given.contains_key("auto_failback") {
+                return if to == "off" { Failback::Off } else { on };
+            }
+        }
+        match self.given.get("auto_failback") {
+            None => {
+                let message = "auto_failback is not given; it acts as `on`: groups return when their home does";
+                report.advise(Code::AutoFailbackMissing, Span::FILE, message, "write `auto_failback on` or `off`");
+                on
+            }
+            Some(given) if self.is("auto_failback", "legacy") => {
+                let message = "auto_failback legacy is not supported; it acts as `on`";
+                report.advise(Code::AutoFailbackLegacy, given.span, message, "write `auto_failback on` or `off`");
+                on
+            }
+            Some(_) => {
+                if self.is("auto_failback", "off") {
+                    Failback::Off
+                } else {
+                    on
+                }
+            }
+        }
+    }
+
+    fn settings(&self, report: &mut Report) -> Settings {
+        Settings {
+            failback: self.failback(report),
+            message_format: if self.is("msgfmt", "netstring") {
+                MessageFormat::Netstring
+            } else {
+                MessageFormat::Classic
+            },
+            compression: Compression {
+                compressor: if self.is("compression", "bz2") { Compressor::Bz2 } else { Compressor::Zlib },
+                threshold: self.number::<usize>("compression_threshold").saturating_mul(1024),
+                traditional: self.flag("traditional_compression"),
+            },
+            hopfudge: self.number("hopfudge"),
+            udp_port: self.udp_port(),
+            max_rexmit_delay: Duration::from_millis(self.number("max_rexmit_delay")),
+            realtime: self.flag("realtime"),
+            rtprio: self.optional_number("rtprio"),
+            memreserve: self.number("memreserve"),
+            log: self.log(report),
+            uuid_from: if self.is("uuidfrom", "nodename") { UuidFrom::NodeName } else { UuidFrom::File },
+            generation_method: if self.is("hbgenmethod", "time") {
+                GenerationMethod::Time
+            } else {
+                GenerationMethod::File
+            },
+            cluster: self.text("cluster").unwrap_or_default(),
+            coredumps: self.flag("coredumps"),
+            coreroot: self.text("coreroot"),
+            conn_logd_time: self.time("conn_logd_time").unwrap_or_default(),
+        }
+    }
+
+    fn log(&self, report: &mut Report) -> LogConfig {
+        let facility = self.text("logfacility");
+        let silent = !["logfile", "debugfile", "logfacility"].iter().any(|name| self.given.contains_key(name));
+        let logd = self.given.get("use_logd");
+        match logd {
+            Some(given) if silent && !self.flag("use_logd") => {
+                let message = "use_logd is off and no other log target is configured";
+                report.advise(Code::LogsNowhere, given.span, message, "add `logfacility daemon`");
+            }
+            None if silent => {
+                let message = "No log entry found in ha.cf -- use logd";
+                let help = "messages go to the system log, facility daemon; say so with `logfacility daemon`";
+                report.advise(Code::NoLogTarget, Span::FILE, message, help);
+            }
+            _ => {}
+        }
+        LogConfig {
+            logfile: self.text("logfile"),
+            debugfile: self.text("debugfile"),
+            logfacility: match facility {
+                Some(name) => Facility::named(&name),
+                None => silent.then_some(Facility::DAEMON),
+            },
+            use_logd: self.flag("use_logd"),
+            debug: self.number("debug"),
+            syslogmsgfmt: self.flag("syslogmsgfmt"),
+            log_badpack: self.flag("log_badpack"),
+        }
+    }
+}
+
+fn refuse(row: &Directive, span: Span, why: &str, report: &mut Report) {
+    let help =
+        if row.default.is_some() { "write `off` or remove the line" } else { "remove the line if you accept that" };
+    let help = if row.name == "autojoin" { "write `autojoin none` and name all members" } else { help };
+    report.advise(Code::Refused, span, format_args!("{} is refused: {why}", row.name), help);
+}
+
+fn not_acted_on(row: &Directive, word: Word<'_>, words: &[Word<'_>], report: &mut Report) {
+    if row.takes == Takes::Client && words.iter().any(|word| word.text.rsplit('/').next() == Some("ipfail")) {
+        let message = "ipfail is not run by this version: the loss of a ping node will not move resources";
+        report.advise(Code::IpfailNotActedOn, word.span, message, "watch the network by other means");
+        return;
+    }
+    let message = format_args!("{} is not acted on in this version", row.name);
+    let help = match row.takes {
+        Takes::OtherMedium(_) => "no heartbeats travel this way; make sure that the other media are independent",
+        Takes::Pings { .. } => "the hosts are not watched",
+        Takes::Client => "start the program by other means",
+        _ => "the line does no harm",
+    };
+    report.advise(Code::NotActedOn, word.span, message, help);
+}
+
+#[cfg(test)]
+mod tests;
