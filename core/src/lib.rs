@@ -15,3 +15,4 @@ pub mod digest;
 pub mod ids;
 mod rng;
 pub mod time;
+pub mod wire;
