@@ -114,7 +114,7 @@ fn compressed_payloads_expand_to_the_recorded_messages() {
     for record in record::read("packets.jsonl") {
         for inner in &record.inner {
             let name = if inner.field.is_empty() { compress::PAYLOAD } else { &inner.field };
-            let (Some(Value::Binary(payload)) | Some(Value::Compressed(payload))) = record.fields.get(name) else {
+            let Some(Value::Binary(payload) | Value::Compressed(payload)) = record.fields.get(name) else {
                 panic!("{}: {name} is not compressed", record.name)
             };
             let algorithm = compress::algorithm_of(&record.fields).expect("names an algorithm");
@@ -155,17 +155,16 @@ fn rejected_packets_are_refused_for_the_recorded_reason() {
         let refused = record.keyring(record.current).verify(&record.packet).map(Message::parse);
         let auth = |error| Err(VerifyError::Auth(error));
         let expected = match &*record.name {
-            "rejected/crlf" => auth(AuthError::WrongDigest { key: 1 }),
             "rejected/nkey2own" => auth(AuthError::WrongDigest { key: 2 }),
             "rejected/unsigned" | "rejected/cunsigned" => auth(AuthError::Unsigned),
-            "rejected/badsig" => auth(AuthError::WrongDigest { key: 1 }),
+            "rejected/crlf" | "rejected/badsig" => auth(AuthError::WrongDigest { key: 1 }),
             "rejected/ts0" => Ok(Some(WireError::BadValue { field: "ts" })),
             "rejected/noseq" => Ok(Some(WireError::Missing { field: "seq" })),
             // The generation is old and the addressee another: only a node's state tells.
             "rejected/oldhg" | "rejected/destbeta" => Ok(None),
             name => panic!("{name}: its reason is not known here"),
         };
-        let refused = refused.map(|message| message.err());
+        let refused = refused.map(Result::err);
         assert_eq!(refused, expected, "{}: {}", record.name, record.why);
         assert_eq!(expected.is_ok(), record.stage == "protocol", "{}", record.name);
     });

@@ -71,9 +71,12 @@ fn names_and_status_words_have_a_longest_length() {
     assert_eq!(parse("status", &[("st", &beyond)]), Err(WireError::FieldTooLong { field: "st" }));
 }
 
+/// A type, its body's fields and why they are refused.
+type Case = (&'static str, &'static [(&'static str, &'static str)], WireError);
+
 #[test]
 fn bodies_name_the_field_they_refuse() {
-    let cases: [(&str, &[(&'static str, &str)], WireError); 9] = [
+    let cases: [Case; 9] = [
         ("status", &[], WireError::Missing { field: "st" }),
         ("status", &[("st", "up"), ("dt", "x")], WireError::BadNumber { field: "dt" }),
         ("resource", &[("rsc_hold", "both")], WireError::BadValue { field: "rsc_hold" }),
@@ -115,11 +118,7 @@ fn bodies() -> Vec<Body<'static>> {
     client.push_text("payload", "x");
     client.push("blob", Value::Binary(Cow::Borrowed(&[0, 1])));
     vec![
-        Body::Status(Status {
-            word: StatusWord::Active,
-            deadtime: Some(Duration::from_millis(5000)),
-            protocol: Some(1),
-        }),
+        Body::Status(Status { word: StatusWord::Active, deadtime: Some(Duration::from_secs(5)), protocol: Some(1) }),
         Body::PingStatus(PingStatus { word: StatusWord::Ping, info: word("ping_group") }),
         Body::Rexmit(Rexmit { first: Seq(66), last: Seq(66) }),
         Body::Nak(Nak { first: Seq(66), info: word("seqno too low") }),
