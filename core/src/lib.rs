@@ -16,3 +16,4 @@ pub mod digest;
 pub mod ids;
 mod rng;
 pub mod time;
+pub mod wire;

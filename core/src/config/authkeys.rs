@@ -162,7 +162,8 @@ impl Draft {
                 return None;
             }
         }
-        Some(Keyring::new(current, self.entries.into_iter().map(|(number, key, _)| (number, key))))
+        // What `Keyring::new` refuses was reported above, line by line.
+        Keyring::new(current, self.entries.into_iter().map(|(number, key, _)| (number, key))).ok()
     }
 }
 
@@ -199,7 +200,7 @@ mod tests {
         let key = |method, secret: &[u8]| Key { method, secret: secret.to_vec() };
         let expected =
             [(1, key(Method::Crc, b"")), (2, key(Method::Sha1, b"s#e\xff::cret")), (15, key(Method::Md5, b"other"))];
-        assert_eq!(keyring, Some(Keyring::new(2, expected)));
+        assert_eq!(keyring, Keyring::new(2, expected).ok());
     }
 
     #[test]
@@ -232,6 +233,6 @@ mod tests {
     #[test]
     fn the_last_of_two_entries_counts() {
         let (keyring, _) = read(b"auth 1\n1 sha1 old\n1 md5 new");
-        assert_eq!(keyring, Some(Keyring::new(1, [(1, Key { method: Method::Md5, secret: b"new".to_vec() })])));
+        assert_eq!(keyring, Keyring::new(1, [(1, Key { method: Method::Md5, secret: b"new".to_vec() })]).ok());
     }
 }

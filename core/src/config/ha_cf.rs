@@ -11,13 +11,13 @@ use core::time::Duration;
 use super::diagnostic::{Code, Report, Span};
 use super::directives::{Acted, Directive, TABLE, Takes, Value, directive};
 use super::media::Media;
-use super::settings::{
-    Compression, Compressor, Facility, Failback, GenerationMethod, LogConfig, MessageFormat, Settings, UuidFrom,
-};
+use super::settings::{Facility, Failback, GenerationMethod, LogConfig, Settings, UuidFrom};
 use super::text::{Line, Word, is_blank, is_delimiter, lines, nearest};
 use super::timing::{Intervals, Timing, TimingError, parse_time};
 use super::{Medium, NodeConfig, SourceText};
+use crate::auth::Sealing;
 use crate::ids::NodeId;
+use crate::wire::{Algorithm, Compression, MsgFormat};
 
 /// Nodes of a cluster, ping nodes included (CLUSTER a.1).
 const NODES_MAX: usize = 100;
@@ -436,15 +436,13 @@ impl Draft {
     fn settings(&self, report: &mut Report) -> Settings {
         Settings {
             failback: self.failback(report),
-            message_format: if self.is("msgfmt", "netstring") {
-                MessageFormat::Netstring
-            } else {
-                MessageFormat::Classic
-            },
-            compression: Compression {
-                compressor: if self.is("compression", "bz2") { Compressor::Bz2 } else { Compressor::Zlib },
-                threshold: self.number::<usize>("compression_threshold").saturating_mul(1024),
-                traditional: self.flag("traditional_compression"),
+            sealing: Sealing {
+                msgfmt: if self.is("msgfmt", "netstring") { MsgFormat::Netstring } else { MsgFormat::Classic },
+                compression: Compression {
+                    algorithm: if self.is("compression", "bz2") { Algorithm::Bz2 } else { Algorithm::Zlib },
+                    threshold: self.number::<usize>("compression_threshold").saturating_mul(1024),
+                    traditional: self.flag("traditional_compression"),
+                },
             },
             hopfudge: self.number("hopfudge"),
             udp_port: self.udp_port(),

@@ -33,13 +33,11 @@ use core::time::Duration;
 
 pub use diagnostic::{Code, Diagnostic, FileName, Severity, Span};
 pub use haresources::{AddressClass, Group, Resource, ScriptCall, VirtualIp};
-pub use settings::{
-    Compression, Compressor, Facility, Failback, GenerationMethod, LogConfig, MessageFormat, Settings, UuidFrom,
-};
+pub use settings::{Facility, Failback, GenerationMethod, LogConfig, Settings, UuidFrom};
 pub use timing::{Intervals, Timing, TimingError};
 
 use self::diagnostic::Report;
-use crate::auth::Keyring;
+use crate::auth::{Keyring, Sealing};
 use crate::ids::NodeId;
 
 /// One text and the name by which messages call it.
@@ -230,14 +228,9 @@ impl Config {
         &self.keyring
     }
 
-    /// The format of messages on UDP.
-    pub fn message_format(&self) -> MessageFormat {
-        self.settings.message_format
-    }
-
-    /// How messages are compressed for sending.
-    pub fn compression(&self) -> Compression {
-        self.settings.compression
+    /// How messages are written: format and compression.
+    pub fn sealing(&self) -> &Sealing {
+        &self.settings.sealing
     }
 
     /// What is added to the number of nodes for `ttl`.

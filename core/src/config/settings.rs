@@ -3,6 +3,8 @@
 use alloc::string::String;
 use core::time::Duration;
 
+use crate::auth::Sealing;
+
 /// Whether groups return to their home when it comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failback {
@@ -10,35 +12,6 @@ pub enum Failback {
     On,
     /// They stay.
     Off,
-}
-
-/// The format of messages on UDP (WIRE 3, 4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MessageFormat {
-    /// Lines of `name=value`.
-    Classic,
-    /// Length-prefixed fields.
-    Netstring,
-}
-
-/// How messages are compressed (WIRE 5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Compression {
-    /// The algorithm used for sending; both are read.
-    pub compressor: Compressor,
-    /// Messages longer than this many bytes are compressed as a whole when `traditional`.
-    pub threshold: usize,
-    /// Whether whole messages are compressed instead of marked fields.
-    pub traditional: bool,
-}
-
-/// An algorithm of compression.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Compressor {
-    /// RFC 1950.
-    Zlib,
-    /// A complete .bz2 stream.
-    Bz2,
 }
 
 /// Where the node's uuid comes from.
@@ -138,10 +111,8 @@ pub struct LogConfig {
 pub struct Settings {
     /// Whether groups return home.
     pub failback: Failback,
-    /// The format on UDP.
-    pub message_format: MessageFormat,
-    /// Compression for sending.
-    pub compression: Compression,
+    /// How messages are written: format and compression.
+    pub sealing: Sealing,
     /// Added to the number of nodes for `ttl`.
     pub hopfudge: u8,
     /// The port of media without their own.

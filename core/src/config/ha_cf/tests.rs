@@ -29,8 +29,7 @@ fn the_smallest_file_has_the_documented_defaults() {
     assert_eq!(settings.max_rexmit_delay, Duration::from_millis(250));
     assert_eq!(settings.conn_logd_time, Duration::from_secs(60));
     assert_eq!((settings.realtime, settings.coredumps, settings.rtprio), (true, true, None));
-    assert_eq!(settings.message_format, MessageFormat::Classic);
-    assert_eq!(settings.compression, Compression { compressor: Compressor::Zlib, threshold: 2048, traditional: false });
+    assert_eq!(settings.sealing, Sealing::default());
     assert_eq!((settings.uuid_from, settings.generation_method), (UuidFrom::File, GenerationMethod::File));
     assert_eq!(settings.cluster, "linux-ha");
     assert_eq!((settings.log.log_badpack, settings.log.syslogmsgfmt, settings.log.debug), (true, true, 0));
