@@ -7,7 +7,7 @@ use std::ffi::c_int;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 use nix::libc;
 use nix::unistd::ForkResult;
@@ -81,7 +81,7 @@ pub(crate) fn local_time(seconds: i64) -> LocalTime {
 }
 
 /// Chooses the interface, by its index, and the source address of outgoing multicasts (IP_MULTICAST_IF).
-pub(crate) fn set_multicast_interface(socket: BorrowedFd<'_>, index: u32, address: Ipv4Addr) -> io::Result<()> {
+pub(crate) fn set_multicast_interface(socket: impl AsFd, index: u32, address: Ipv4Addr) -> io::Result<()> {
     let request = libc::ip_mreqn {
         imr_multiaddr: libc::in_addr { s_addr: 0 },
         imr_address: libc::in_addr { s_addr: u32::from(address).to_be() },
@@ -91,7 +91,7 @@ pub(crate) fn set_multicast_interface(socket: BorrowedFd<'_>, index: u32, addres
     // SAFETY: pointer and length describe the local `request`, which the call only reads.
     let result = unsafe {
         libc::setsockopt(
-            socket.as_raw_fd(),
+            socket.as_fd().as_raw_fd(),
             libc::IPPROTO_IP,
             libc::IP_MULTICAST_IF,
             (&raw const request).cast(),
