@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::unistd::Pid;
 
@@ -49,13 +50,21 @@ impl PidFile {
     /// Claims the file for this process, which must be the one that stays (after going to the background).
     pub fn claim(path: &Path) -> Result<PidFile, PidFileError> {
         let system = |error| PidFileError::System { path: path.to_owned(), error };
+        let mut patience = 50;
         loop {
             let file = open(path).map_err(system)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
+                    // The lock may be that of somebody who only looks (`holder`), or of a daemon that has not yet
+                    // written its number.
                     let pid = read_pid(&file).unwrap_or(Pid::from_raw(0));
-                    return Err(PidFileError::AlreadyRunning(pid));
+                    if patience == 0 || Path::new(&format!("/proc/{pid}")).exists() {
+                        return Err(PidFileError::AlreadyRunning(pid));
+                    }
+                    patience -= 1;
+                    std::thread::sleep(Duration::from_millis(20));
+                    continue;
                 }
                 Err(TryLockError::Error(error)) => return Err(system(error)),
             }
