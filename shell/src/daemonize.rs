@@ -112,14 +112,17 @@ mod tests {
     /// The parent's view, with a shell for the child; forking needs a process without threads (see the live tests).
     fn outcome_of(script: &str, reported: Option<u8>) -> i32 {
         let (reader, writer) = io::pipe().unwrap();
-        let child = Command::new("/bin/sh").args(["-c", script]).spawn().unwrap();
-        match reported {
-            Some(0) => Starter(Waiting::Parent(writer.try_clone().unwrap())).failed(0).unwrap(),
-            Some(code) => Starter(Waiting::Parent(writer.try_clone().unwrap())).failed(code).unwrap(),
-            None => {}
+        let mut child = Command::new("/bin/sh").args(["-c", script]).spawn().unwrap();
+        let pid = Pid::from_raw(child.id().cast_signed());
+        if let Some(code) = reported {
+            Starter(Waiting::Parent(writer)).failed(code).unwrap();
+        } else {
+            drop(writer);
         }
-        drop(writer);
-        outcome(reader, Pid::from_raw(child.id().cast_signed()))
+        let outcome = outcome(reader, pid);
+        // Where nothing was reported it has been waited for already.
+        let _: io::Result<std::process::ExitStatus> = child.wait();
+        outcome
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use hb_core::ids::OpId;
 use nix::libc;
@@ -73,7 +73,7 @@ impl Launcher {
         std::thread::Builder::new().name("launcher".into()).stack_size(256 * 1024).spawn(move || {
             for start in incoming {
                 let op = start.op;
-                let result = launch(&directories, &environment, start);
+                let result = launch(&directories, &environment, &start);
                 if outgoing.send(Started { op, result }).is_err() || wake.wake().is_err() {
                     return;
                 }
@@ -83,27 +83,24 @@ impl Launcher {
     }
 
     /// Hands in an order; false if too many wait.
-    pub(crate) fn order(&self, start: Start) -> bool {
+    pub(crate) fn order(&self, start: &Start) -> bool {
         self.orders.try_send(start).is_ok()
     }
 
     /// The next answer, if there is one.
     pub(crate) fn answer(&self) -> Option<Started> {
-        match self.answers.try_recv() {
-            Ok(started) => Some(started),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.answers.try_recv().ok()
     }
 }
 
-fn launch(directories: &[PathBuf], environment: &[(OsString, OsString)], start: Start) -> Result<Running, StartError> {
+fn launch(directories: &[PathBuf], environment: &[(OsString, OsString)], start: &Start) -> Result<Running, StartError> {
     let path = find(directories, &start.program).ok_or(StartError::NotFound)?;
     let run = |program: &OsStr, first: Option<&Path>| {
         let mut command = Command::new(program);
         command.args(first).args(&start.arguments);
-        NOT_INHERITED.iter().for_each(|name| {
+        for name in NOT_INHERITED {
             command.env_remove(name);
-        });
+        }
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.envs(start.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

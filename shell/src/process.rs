@@ -383,7 +383,9 @@ impl Pipe {
                 Ok(0) => return Progress::Closed,
                 Ok(length) => {
                     total += length;
-                    kept.iter_mut().for_each(|kept| keep_tail(kept, &chunk[..length]));
+                    if let Some(kept) = &mut kept {
+                        keep_tail(kept, &chunk[..length]);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Empty,

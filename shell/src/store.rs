@@ -87,13 +87,10 @@ impl Store {
     pub fn uuid(&self) -> Result<NodeUuid, StoreError> {
         let path = self.directory.join(UUID);
         match read_start(&path) {
-            Ok(bytes) => match bytes.try_into() {
-                Ok(bytes) => Ok(NodeUuid(bytes)),
-                Err(_) => {
-                    let error = io::Error::new(io::ErrorKind::InvalidData, "not 16 bytes; remove it to get a new uuid");
-                    Err(StoreError { verb: "read", path, error })
-                }
-            },
+            Ok(bytes) => bytes.try_into().map(NodeUuid).map_err(|_| {
+                let error = io::Error::new(io::ErrorKind::InvalidData, "not 16 bytes; remove it to get a new uuid");
+                StoreError { verb: "read", path, error }
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let uuid = NodeUuid::from_random(random_bytes()?);
                 self.replace(UUID, &uuid.0)?;
@@ -181,7 +178,9 @@ mod tests {
     fn a_missing_or_broken_generation_begins_with_the_clock() {
         for (name, content) in [("none", None), ("empty", Some("")), ("text", Some("gibberish\n"))] {
             in_store(name, |store, path| {
-                content.iter().for_each(|content| std::fs::write(path.join(GENERATION), content).unwrap());
+                if let Some(content) = content {
+                    std::fs::write(path.join(GENERATION), content).unwrap();
+                }
                 let begun = LastGeneration::Begun(Generation(WALL.0 + 1));
                 assert_eq!(store.next_generation(WALL).unwrap(), begun);
                 let continued = LastGeneration::Continued(Generation(WALL.0 + 2));

@@ -92,7 +92,7 @@ mod tests {
     fn the_end_of_time_never_comes() {
         let (mut poll, mut timer) = (mio::Poll::new().unwrap(), Timer::new().unwrap());
         poll.registry().register(&mut timer, Token(0), Interest::READABLE).unwrap();
-        timer.arm(clock::now().plus(Duration::from_secs(3600))).unwrap();
+        timer.arm(clock::now().plus(Duration::from_hours(1))).unwrap();
         timer.arm(Instant::FAR_FUTURE).unwrap();
         assert!(!readable(&mut poll, Duration::from_millis(1)));
     }

@@ -214,13 +214,11 @@ impl Udp {
     fn open_medium(&mut self, medium: &UdpMedium) -> Result<(), Problem> {
         let interface = look_up(&medium.interface)?;
         let (socket, to) = open_sender(medium, interface)?;
-        let position = match self.receivers.iter().position(|receiver| receiver.port == medium.port) {
-            Some(position) => position,
-            None => {
-                self.receivers.push(Receiver::open(medium.port)?);
-                self.receivers.len() - 1
-            }
-        };
+        let known = self.receivers.iter().position(|receiver| receiver.port == medium.port);
+        if known.is_none() {
+            self.receivers.push(Receiver::open(medium.port)?);
+        }
+        let position = known.unwrap_or(self.receivers.len() - 1);
         let receiver = &mut self.receivers[position];
         receiver.join(medium, interface)?;
         receiver.routes.push(Route {
