@@ -83,7 +83,7 @@ impl Launcher {
     }
 
     /// Hands in an order; false if too many wait.
-    pub(crate) fn order(&self, start: &Start) -> bool {
+    pub(crate) fn order(&self, start: Start) -> bool {
         self.orders.try_send(start).is_ok()
     }
 

@@ -9,11 +9,12 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hb_core::config::Facility;
 
 use crate::sys::{LocalTime, local_time};
 
@@ -62,28 +63,6 @@ impl fmt::Display for Level {
             Level::Error => "ERROR",
             Level::Crit => "CRIT",
         })
-    }
-}
-
-/// A syslog facility, by its name in `logfacility`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facility(u8);
-
-/// The name is not that of a syslog facility.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no such syslog facility")]
-pub struct NoSuchFacility;
-
-impl FromStr for Facility {
-    type Err = NoSuchFacility;
-
-    fn from_str(name: &str) -> Result<Facility, NoSuchFacility> {
-        const NAMES: [&str; 12] =
-            ["kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp"];
-        let name = if name == "security" { "auth" } else { name };
-        let local = |digit: &str| digit.parse().ok().filter(|digit| digit < &8).map(|digit: u8| 16 + digit);
-        let known = NAMES.iter().zip(0..).find_map(|(known, number)| (*known == name).then_some(number));
-        known.or_else(|| local(name.strip_prefix("local")?)).map(Facility).ok_or(NoSuchFacility)
     }
 }
 
@@ -298,7 +277,7 @@ struct Syslog {
 
 impl Syslog {
     fn send(&mut self, level: Level, message: &str) {
-        let datagram = format!("<{}>{message}", self.facility.0 * 8 + level.severity());
+        let datagram = format!("<{}>{message}", self.facility.number() * 8 + level.severity());
         // A restarted syslog has a new socket: the second attempt finds it.
         for _ in 0..2 {
             if self.socket.is_none() {
@@ -389,16 +368,5 @@ mod tests {
         let targets = Targets { logfile: Some("/proc/no/log".into()), ..Targets::default() };
         let error = Log::open("alpha", &targets).unwrap_err().to_string();
         assert!(error.starts_with("cannot write /proc/no/log: "), "{error}");
-    }
-
-    #[test]
-    fn facilities_have_the_numbers_of_syslog() {
-        for (name, number) in
-            [("kern", Ok(0)), ("daemon", Ok(3)), ("auth", Ok(4)), ("local0", Ok(16)), ("local7", Ok(23))]
-        {
-            assert_eq!(name.parse().map(|facility: Facility| facility.0), number, "{name}");
-        }
-        assert_eq!("local8".parse::<Facility>(), Err(NoSuchFacility));
-        assert_eq!("none".parse::<Facility>(), Err(NoSuchFacility));
     }
 }

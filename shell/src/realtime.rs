@@ -37,10 +37,10 @@ impl fmt::Display for Missing {
 /// `priority` is `rtprio`, the lowest of the class if absent; `reserve` is how many bytes of heap are made ready now,
 /// so that the loop need not ask for memory when the machine has none. To be called by the thread of the loop; threads
 /// and programs that it starts later are in the normal class again.
-pub fn enter(priority: Option<i32>, reserve: usize) -> Vec<Missing> {
+pub fn enter(priority: Option<u8>, reserve: usize) -> Vec<Missing> {
     let mut missing = Vec::new();
     let (lowest, highest) = sys::round_robin_priorities();
-    if let Err(error) = sys::use_round_robin(priority.unwrap_or(lowest).clamp(lowest, highest)) {
+    if let Err(error) = sys::use_round_robin(priority.map_or(lowest, i32::from).clamp(lowest, highest)) {
         missing.push(Missing::Scheduling(error.to_string()));
     }
     if let Err(why) = lock(reserve) {

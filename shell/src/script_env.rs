@@ -24,19 +24,14 @@ pub struct Surroundings<'a> {
     pub logfacility: Option<&'a str>,
     /// The debug level, 0 to 255.
     pub debug: u8,
-    /// The directives of ha.cf with their text, in order; of repeated ones the last stays.
-    pub directives: &'a [(String, String)],
-    /// The `env` directives, name without the prefix.
-    pub variables: &'a [(String, String)],
+    /// What ha.cf contributes, by full names: [`Config::environment`](hb_core::config::Config::environment).
+    pub configured: &'a [(String, String)],
 }
 
 /// The variables that every script gets in addition to our own.
 pub fn environment(from: &Surroundings<'_>) -> Vec<(OsString, OsString)> {
     let mut all: Vec<(OsString, OsString)> = Vec::new();
     let mut set = |name: &str, value: &OsStr| all.push((name.into(), value.into()));
-    for (name, value) in from.directives {
-        set(&format!("HA_{name}"), value.as_ref());
-    }
     set("HA_CURHOST", from.node.as_ref());
     set("HA_DIR", from.config_dir.as_ref());
     set("HA_FUNCS", from.config_dir.join("shellfuncs").as_ref());
@@ -60,8 +55,9 @@ pub fn environment(from: &Surroundings<'_>) -> Vec<(OsString, OsString)> {
     if from.debug > 0 {
         set("HA_debug", from.debug.to_string().as_ref());
     }
-    for (name, value) in from.variables {
-        set(&format!("HA_{name}"), value.as_ref());
+    // Last: an `env` line wins over what we think, as it would in a shell.
+    for (name, value) in from.configured {
+        set(name, value.as_ref());
     }
     let mut path = OsString::from(OWN_DIRECTORIES);
     if let Some(own) = std::env::var_os("PATH").filter(|own| !own.is_empty()) {
@@ -90,8 +86,7 @@ mod tests {
             debugfile: None,
             logfacility: Some("local0"),
             debug: 0,
-            directives: &[pair("keepalive", "250ms"), pair("auto_failback", "on"), pair("logfile", "elsewhere")],
-            variables: &[pair("COLOUR", "red")],
+            configured: &[pair("HA_keepalive", "250ms"), pair("HA_COLOUR", "red"), pair("HA_DOCDIR", "/my/doc")],
         });
         let last = |name: &str| {
             let (_, value) = found.iter().rev().find(|(found, _)| found == name)?;
@@ -100,9 +95,9 @@ mod tests {
         for (name, value) in [
             ("HA_CURHOST", Some("alpha")),
             ("HA_keepalive", Some("250ms")),
-            ("HA_auto_failback", Some("on")),
             ("HA_COLOUR", Some("red")),
             ("HA_LOGFILE", Some("/var/log/ha-log")),
+            ("HA_DOCDIR", Some("/my/doc")),
             ("HA_RESOURCEDIR", Some("/etc/ha.d/resource.d")),
             ("HA_DEBUGLOG", None),
             ("HA_FIFO", None),

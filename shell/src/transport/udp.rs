@@ -17,6 +17,7 @@ use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddrV4, ToSocketAddrs};
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use hb_core::config::{Medium, MediumKind};
 use hb_core::ids::MediumId;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -35,40 +36,6 @@ const BUFFER: usize = 64 * 1024;
 const RECEIVE_QUEUE: usize = 1024 * 1024;
 /// "Low delay" of RFC 791, what 3.0.6 sets on `ucast`.
 const LOW_DELAY: i32 = 0x10;
-
-/// A UDP medium of ha.cf.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UdpMedium {
-    /// Its place in ha.cf.
-    pub id: MediumId,
-    /// The name of its interface, possibly an address label such as `eth0:0`.
-    pub interface: String,
-    /// Where its packets go.
-    pub to: Destination,
-    /// The port they go to and come from: `udpport`, or the own one of `mcast`.
-    pub port: u16,
-}
-
-/// Where the packets of a UDP medium go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
-    /// The broadcast address of the interface.
-    Broadcast,
-    /// A multicast group.
-    Multicast {
-        /// The group, 224.0.0.0 to 239.255.255.255.
-        group: Ipv4Addr,
-        /// How many routers the packets may pass.
-        ttl: u8,
-        /// Whether the own packets come back.
-        loopback: bool,
-    },
-    /// One node, by address or name; the name is looked up once, when the medium is opened.
-    Unicast {
-        /// The address or name.
-        peer: String,
-    },
-}
 
 /// What is wrong with a medium; [`OpenError`] says with which.
 #[derive(Debug, thiserror::Error)]
@@ -158,7 +125,7 @@ pub struct Udp {
 
 #[derive(Debug)]
 struct Sender {
-    medium: UdpMedium,
+    medium: Medium,
     socket: OwnedFd,
     to: SockaddrIn,
     failing: Option<Errno>,
@@ -191,8 +158,8 @@ enum By {
 }
 
 impl Udp {
-    /// Opens all `media`, which are those of ha.cf in their order.
-    pub fn open(media: &[UdpMedium]) -> Result<Udp, OpenError> {
+    /// Opens all `media`, which are those of the configuration in their order.
+    pub fn open(media: &[Medium]) -> Result<Udp, OpenError> {
         let mut udp = Udp {
             senders: BTreeMap::new(),
             receivers: Vec::new(),
@@ -201,18 +168,19 @@ impl Udp {
             control: nix::cmsg_space!(nix::libc::in_pktinfo),
             strays: 0,
         };
-        for medium in media {
-            udp.open_medium(medium).map_err(|problem| OpenError {
-                directive: medium.to.directive(),
-                interface: medium.interface.clone(),
+        for (id, medium) in (0..).map(MediumId).zip(media) {
+            udp.open_medium(id, medium).map_err(|problem| OpenError {
+                directive: directive(&medium.kind),
+                interface: interface_of(&medium.kind).to_owned(),
                 problem,
             })?;
         }
         Ok(udp)
     }
 
-    fn open_medium(&mut self, medium: &UdpMedium) -> Result<(), Problem> {
-        let interface = look_up(&medium.interface)?;
+    fn open_medium(&mut self, id: MediumId, medium: &Medium) -> Result<(), Problem> {
+        let name = interface_of(&medium.kind);
+        let interface = look_up(name)?;
         let (socket, to) = open_sender(medium, interface)?;
         let known = self.receivers.iter().position(|receiver| receiver.port == medium.port);
         if known.is_none() {
@@ -222,16 +190,16 @@ impl Udp {
         let receiver = &mut self.receivers[position];
         receiver.join(medium, interface)?;
         receiver.routes.push(Route {
-            medium: medium.id,
-            interface: medium.interface.clone(),
+            medium: id,
+            interface: name.to_owned(),
             index: interface.index,
-            by: match medium.to {
-                Destination::Unicast { .. } => By::Peer(to.ip()),
-                Destination::Broadcast | Destination::Multicast { .. } => By::Target(to.ip()),
+            by: match medium.kind {
+                MediumKind::Ucast { .. } => By::Peer(to.ip()),
+                MediumKind::Bcast { .. } | MediumKind::Mcast { .. } => By::Target(to.ip()),
             },
         });
         let sender = Sender { medium: medium.clone(), socket, to, failing: None, sent: Sent::default() };
-        self.senders.insert(medium.id, sender);
+        self.senders.insert(id, sender);
         Ok(())
     }
 
@@ -305,12 +273,19 @@ impl Udp {
     }
 }
 
-impl Destination {
-    fn directive(&self) -> &'static str {
-        match self {
-            Destination::Broadcast => "bcast",
-            Destination::Multicast { .. } => "mcast",
-            Destination::Unicast { .. } => "ucast",
+fn directive(kind: &MediumKind) -> &'static str {
+    match kind {
+        MediumKind::Bcast { .. } => "bcast",
+        MediumKind::Mcast { .. } => "mcast",
+        MediumKind::Ucast { .. } => "ucast",
+    }
+}
+
+/// The interface as ha.cf names it: possibly an address label such as `eth0:0`.
+fn interface_of(kind: &MediumKind) -> &str {
+    match kind {
+        MediumKind::Bcast { interface } | MediumKind::Mcast { interface, .. } | MediumKind::Ucast { interface, .. } => {
+            interface
         }
     }
 }
@@ -345,7 +320,7 @@ impl Sender {
 
     /// Follows an interface that was removed and created again.
     fn reopen(&mut self, receiver: Option<&mut Receiver>) -> Result<(), Problem> {
-        let interface = look_up(&self.medium.interface)?;
+        let interface = look_up(interface_of(&self.medium.kind))?;
         (self.socket, self.to) = open_sender(&self.medium, interface)?;
         receiver.map_or(Ok(()), |receiver| receiver.join(&self.medium, interface))
     }
@@ -375,8 +350,8 @@ impl Receiver {
     }
 
     /// Enters the multicast group of `medium`, if it is one.
-    fn join(&mut self, medium: &UdpMedium, interface: Interface) -> Result<(), Problem> {
-        let Destination::Multicast { group, .. } = medium.to else { return Ok(()) };
+    fn join(&mut self, medium: &Medium, interface: Interface) -> Result<(), Problem> {
+        let MediumKind::Mcast { group, .. } = medium.kind else { return Ok(()) };
         let request = IpMembershipRequest::new(group, Some(interface.address.ok_or(Problem::NoAddress)?));
         match setsockopt(&self.socket, sockopt::IpAddMembership, &request) {
             // Two media with the same group and interface.
@@ -425,31 +400,31 @@ fn attribute(routes: &[Route], index: u32, target: Ipv4Addr, from: Ipv4Addr) -> 
 }
 
 /// A sending socket for `medium` and the address it sends to.
-fn open_sender(medium: &UdpMedium, interface: Interface) -> Result<(OwnedFd, SockaddrIn), Problem> {
+fn open_sender(medium: &Medium, interface: Interface) -> Result<(OwnedFd, SockaddrIn), Problem> {
     let socket = new_socket()?;
-    let address = match &medium.to {
-        Destination::Broadcast => {
+    let address = match &medium.kind {
+        MediumKind::Bcast { .. } => {
             setsockopt(&socket, sockopt::Broadcast, &true)?;
             setsockopt(&socket, sockopt::DontRoute, &true)?;
             interface.address.ok_or(Problem::NoAddress)?;
             interface.broadcast.ok_or(Problem::NoBroadcast)?
         }
-        Destination::Multicast { group, ttl, loopback } => {
+        MediumKind::Mcast { group, ttl, loopback, .. } => {
             let own = interface.address.ok_or(Problem::NoAddress)?;
             sys::set_multicast_interface(&socket, interface.index, own).map_err(Problem::System)?;
             setsockopt(&socket, sockopt::IpMulticastTtl, ttl)?;
             setsockopt(&socket, sockopt::IpMulticastLoop, loopback)?;
             *group
         }
-        Destination::Unicast { peer } => {
+        MediumKind::Ucast { peer, .. } => {
             setsockopt(&socket, sockopt::ReusePort, &true)?;
             setsockopt(&socket, sockopt::Ipv4Tos, &LOW_DELAY)?;
             resolve(peer).ok_or_else(|| Problem::UnknownPeer(peer.clone()))?
         }
     };
     // WIRE 13 has this for `ucast` only. With two interfaces in one network it keeps a broadcast on its own cable too.
-    if !matches!(medium.to, Destination::Multicast { .. }) {
-        let name = device(&medium.interface).into();
+    if !matches!(medium.kind, MediumKind::Mcast { .. }) {
+        let name = device(interface_of(&medium.kind)).into();
         setsockopt(&socket, sockopt::BindToDevice, &name).map_err(|errno| match errno {
             Errno::EPERM => Problem::NotPermitted { doing: "bind a socket to an interface", capability: "CAP_NET_RAW" },
             other => Problem::from(other),
@@ -481,18 +456,28 @@ impl From<Errno> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hb_core::config::Span;
     use std::net::UdpSocket;
 
     fn free_port() -> u16 {
         UdpSocket::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port()
     }
 
-    fn on_lo(id: u16, to: Destination, port: u16) -> UdpMedium {
-        UdpMedium { id: MediumId(id), interface: "lo".into(), to, port }
+    fn medium(kind: MediumKind, port: u16) -> Medium {
+        Medium { name: interface_of(&kind).into(), kind, port, span: Span::FILE }
     }
 
-    fn unicast(peer: &str) -> Destination {
-        Destination::Unicast { peer: peer.into() }
+    fn bcast(interface: &str, port: u16) -> Medium {
+        medium(MediumKind::Bcast { interface: interface.into() }, port)
+    }
+
+    fn ucast(peer: &str, port: u16) -> Medium {
+        medium(MediumKind::Ucast { interface: "lo".into(), peer: peer.into() }, port)
+    }
+
+    fn mcast(port: u16) -> Medium {
+        let group = Ipv4Addr::new(225, 0, 0, 7);
+        medium(MediumKind::Mcast { interface: "lo".into(), group, port, ttl: 1, loopback: true }, port)
     }
 
     /// The next packet; loopback delivers before `sendto` returns.
@@ -504,9 +489,7 @@ mod tests {
     #[test]
     fn every_kind_of_medium_carries_on_the_loopback_interface() {
         let port = free_port();
-        let group = Destination::Multicast { group: Ipv4Addr::new(225, 0, 0, 7), ttl: 1, loopback: true };
-        let media =
-            [on_lo(0, Destination::Broadcast, port), on_lo(1, group, port), on_lo(2, unicast("127.0.0.1"), port)];
+        let media = [bcast("lo", port), mcast(port), ucast("127.0.0.1", port)];
         let mut udp = Udp::open(&media).unwrap();
         for medium in [0, 1, 2] {
             assert_eq!(udp.send(MediumId(medium), &[b'0' + u8::try_from(medium).unwrap()]), None);
@@ -521,7 +504,7 @@ mod tests {
     #[test]
     fn a_full_datagram_arrives_whole() {
         let port = free_port();
-        let mut udp = Udp::open(&[on_lo(0, unicast("127.0.0.1"), port)]).unwrap();
+        let mut udp = Udp::open(&[ucast("127.0.0.1", port)]).unwrap();
         let packet: Vec<u8> = (0..65_507).map(|at: u32| at.to_le_bytes()[0]).collect();
         assert_eq!(udp.send(MediumId(0), &packet), None);
         assert_eq!(received(&mut udp), Some((0, packet)));
@@ -531,21 +514,25 @@ mod tests {
     fn a_port_that_somebody_has_is_reported() {
         let other = UdpSocket::bind("0.0.0.0:0").unwrap();
         let port = other.local_addr().unwrap().port();
-        let error = Udp::open(&[on_lo(0, Destination::Broadcast, port)]).unwrap_err();
+        let error = Udp::open(&[bcast("lo", port)]).unwrap_err();
         assert_eq!(error.to_string(), format!("bcast lo: UDP port {port} is in use by another program"));
     }
 
     #[test]
     fn what_cannot_work_is_said_in_one_line() {
-        let nowhere = UdpMedium { interface: "no-such-if0".into(), ..on_lo(0, Destination::Broadcast, 694) };
-        assert_eq!(Udp::open(&[nowhere]).unwrap_err().to_string(), "bcast no-such-if0: no such network interface");
-        let nobody = on_lo(0, unicast("no such host"), 694);
-        assert_eq!(Udp::open(&[nobody]).unwrap_err().to_string(), "ucast lo: no such host has no IPv4 address");
+        assert_eq!(
+            Udp::open(&[bcast("no-such-if0", 694)]).unwrap_err().to_string(),
+            "bcast no-such-if0: no such network interface"
+        );
+        assert_eq!(
+            Udp::open(&[ucast("no such host", 694)]).unwrap_err().to_string(),
+            "ucast lo: no such host has no IPv4 address"
+        );
     }
 
     #[test]
     fn a_medium_that_stops_carrying_says_so_once() {
-        let mut udp = Udp::open(&[on_lo(0, unicast("127.0.0.1"), free_port())]).unwrap();
+        let mut udp = Udp::open(&[ucast("127.0.0.1", free_port())]).unwrap();
         let sender = udp.senders.get_mut(&MediumId(0)).unwrap();
         assert_eq!(sender.account(Err(Errno::ENOBUFS)), None);
         assert_eq!(sender.account(Err(Errno::ENETDOWN)), Some(Change::Fails(Errno::ENETDOWN)));
