@@ -10,6 +10,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
+use std::os::fd::AsFd as _;
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
@@ -41,7 +42,8 @@ pub fn foreground() -> Starter {
 /// Goes to the background: returns in the child only, while the parent waits for the report and exits with it.
 ///
 /// The child leads its own session, stands in the root directory, and has no standard input or output; its error output
-/// remains until it is ready, so that a failed start is seen by whoever caused it.
+/// remains until it is ready, so that a failed start is seen by whoever caused it. All other descriptors are closed, ours
+/// too: a pipe of our caller that stayed open would let him wait for ever. So this comes before anything is opened.
 ///
 /// # Panics
 /// When the process has more than one thread.
@@ -54,6 +56,7 @@ pub fn background() -> io::Result<Starter> {
         }
         ForkResult::Child => {
             drop(reader);
+            sys::close_inherited(writer.as_fd());
             setsid()?;
             std::env::set_current_dir("/")?;
             let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;

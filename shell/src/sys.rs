@@ -7,7 +7,7 @@ use std::ffi::c_int;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::libc;
 use nix::unistd::ForkResult;
@@ -28,6 +28,19 @@ pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: with CLOSE_RANGE_CLOEXEC the call only changes descriptor flags; it closes nothing that somebody owns.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Closes what our parent left open, except the three standard descriptors and `keep`.
+///
+/// To be called before the process has opened anything it wants to use again.
+pub(crate) fn close_inherited(keep: BorrowedFd<'_>) {
+    let keep = keep.as_raw_fd().cast_unsigned();
+    for (first, last) in [(3, keep.saturating_sub(1)), (keep.saturating_add(1), libc::c_uint::MAX)] {
+        if first <= last {
+            // SAFETY: by the condition above nobody here owns the descriptors. An old kernel refuses, and they stay.
+            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        }
+    }
 }
 
 /// Puts the calling thread into the round-robin real-time class; what it forks or starts begins in the normal class.
