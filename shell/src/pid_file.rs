@@ -187,6 +187,11 @@ mod tests {
             let program = directory.join(name);
             std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
             let child = Command::new(&program).arg("1000").spawn().unwrap();
+            // It has its name a moment after it has begun.
+            let comm = format!("/proc/{}/comm", child.id());
+            while std::fs::read_to_string(&comm).unwrap().trim() != name {
+                std::thread::yield_now();
+            }
             Sleeper { child, directory }
         }
 
