@@ -14,6 +14,8 @@ pub mod auth;
 pub mod config;
 pub mod digest;
 pub mod ids;
+pub mod membership;
+pub mod resource;
 mod rng;
 pub mod time;
 pub mod wire;

@@ -1,0 +1,3 @@
+//! Who is in the cluster.
+
+pub mod uuid_from_name;

@@ -1,0 +1,3 @@
+//! What a node does with resource groups.
+
+pub mod script;

@@ -1,0 +1,210 @@
+//! The pid file: at most one daemon per run directory (CLUSTER b.1 (2)).
+//!
+//! Ours is locked as long as its writer lives, which no crash can falsify. A Heartbeat 3.0.6 does not lock; its file
+//! counts while the process it names lives and is called `heartbeat`. Everything else is stale and taken over.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::unistd::Pid;
+
+/// Why a pid file could not be claimed.
+#[derive(Debug, thiserror::Error)]
+pub enum PidFileError {
+    /// A daemon runs here.
+    #[error("already running [pid {0}]")]
+    AlreadyRunning(Pid),
+    /// The file cannot be used.
+    #[error("cannot write {}: {error}", path.display())]
+    System {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+/// What a pid file says about the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// It runs.
+    Alive(Pid),
+    /// It ended without removing its file.
+    Stale,
+    /// There is no file.
+    None,
+}
+
+/// A claimed pid file; removed when dropped.
+#[derive(Debug)]
+pub struct PidFile {
+    path: PathBuf,
+    /// Holds the lock.
+    file: File,
+}
+
+impl PidFile {
+    /// Claims the file for this process, which must be the one that stays (after going to the background).
+    pub fn claim(path: &Path) -> Result<PidFile, PidFileError> {
+        let system = |error| PidFileError::System { path: path.to_owned(), error };
+        let mut patience = 50;
+        loop {
+            let file = open(path).map_err(system)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    // The lock may be that of somebody who only looks (`holder`), or of a daemon that has not yet
+                    // written its number.
+                    let pid = read_pid(&file).unwrap_or(Pid::from_raw(0));
+                    if patience == 0 || Path::new(&format!("/proc/{pid}")).exists() {
+                        return Err(PidFileError::AlreadyRunning(pid));
+                    }
+                    patience -= 1;
+                    std::thread::sleep(Duration::from_millis(20));
+                    continue;
+                }
+                Err(TryLockError::Error(error)) => return Err(system(error)),
+            }
+            if let Some(pid) = read_pid(&file).filter(|pid| is_heartbeat(*pid)) {
+                return Err(PidFileError::AlreadyRunning(pid));
+            }
+            // Its holder may have removed the file between our opening and locking it.
+            if !is_same_file(&file, path) {
+                continue;
+            }
+            let mut claimed = PidFile { path: path.to_owned(), file };
+            claimed.write_own().map_err(system)?;
+            return Ok(claimed);
+        }
+    }
+
+    /// Looks who holds the file, without touching it.
+    pub fn holder(path: &Path) -> Holder {
+        let Ok(file) = File::open(path) else { return Holder::None };
+        let locked = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+        match read_pid(&file) {
+            Some(pid) if locked || is_heartbeat(pid) => Holder::Alive(pid),
+            Some(_) | None => Holder::Stale,
+        }
+    }
+
+    fn write_own(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.write_all(format!("{}\n", std::process::id()).as_bytes())
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // The lock goes with the descriptor; a file left behind is stale and harms nobody.
+        let _: io::Result<()> = std::fs::remove_file(&self.path);
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o644).open(path)
+}
+
+fn read_pid(mut file: &File) -> Option<Pid> {
+    let mut text = String::new();
+    io::Seek::rewind(&mut file).ok()?;
+    file.take(32).read_to_string(&mut text).ok()?;
+    io::Seek::rewind(&mut file).ok()?;
+    text.trim().parse().ok().filter(|pid| *pid > 0).map(Pid::from_raw)
+}
+
+/// Whether a process of that number lives, is not this one, and has the daemon's name.
+fn is_heartbeat(pid: Pid) -> bool {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+    pid != Pid::this() && name.is_ok_and(|name| name.starts_with("heartbeat"))
+}
+
+fn is_same_file(file: &File, path: &Path) -> bool {
+    let identity = |data: std::fs::Metadata| (data.dev(), data.ino());
+    match (file.metadata().map(identity), std::fs::metadata(path).map(identity)) {
+        (Ok(ours), Ok(there)) => ours == there,
+        (Ok(_) | Err(_), _) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Child, Command};
+
+    fn path(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("hb-pid-{name}-{}", std::process::id()))
+    }
+
+    #[test]
+    fn a_second_claim_names_the_first_and_a_released_file_is_gone() {
+        let path = path("second");
+        let first = PidFile::claim(&path).unwrap();
+        let error = PidFile::claim(&path).unwrap_err();
+        assert_eq!(error.to_string(), format!("already running [pid {}]", std::process::id()));
+        assert_eq!(PidFile::holder(&path), Holder::Alive(Pid::this()));
+        drop(first);
+        assert_eq!(PidFile::holder(&path), Holder::None);
+    }
+
+    #[test]
+    fn files_of_the_dead_and_of_strangers_are_stale() {
+        let stranger = Sleeper::named("sleep");
+        for (name, content) in [("dead", "4194305\n".into()), ("stranger", stranger.pid()), ("junk", "x".into())] {
+            let path = path(name);
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(PidFile::holder(&path), Holder::Stale, "{name}");
+            let claimed = PidFile::claim(&path).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
+            drop(claimed);
+        }
+    }
+
+    #[test]
+    fn a_living_original_counts_though_it_locks_nothing() {
+        let original = Sleeper::named("heartbeat");
+        let path = path("original");
+        std::fs::write(&path, original.pid()).unwrap();
+        assert!(matches!(PidFile::claim(&path), Err(PidFileError::AlreadyRunning(_))));
+        assert!(matches!(PidFile::holder(&path), Holder::Alive(_)));
+        std::fs::remove_file(path).unwrap();
+    }
+
+    /// A process of that name that does nothing.
+    struct Sleeper {
+        child: Child,
+        directory: PathBuf,
+    }
+
+    impl Sleeper {
+        fn named(name: &str) -> Sleeper {
+            let directory = path(&format!("bin-{name}"));
+            std::fs::create_dir_all(&directory).unwrap();
+            let program = directory.join(name);
+            std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
+            let child = Command::new(&program).arg("1000").spawn().unwrap();
+            // It has its name a moment after it has begun.
+            let comm = format!("/proc/{}/comm", child.id());
+            while std::fs::read_to_string(&comm).unwrap().trim() != name {
+                std::thread::yield_now();
+            }
+            Sleeper { child, directory }
+        }
+
+        fn pid(&self) -> String {
+            format!("{}\n", self.child.id())
+        }
+    }
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            self.child.kill().unwrap();
+            self.child.wait().unwrap();
+            std::fs::remove_dir_all(&self.directory).unwrap();
+        }
+    }
+}

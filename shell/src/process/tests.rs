@@ -1,0 +1,186 @@
+//! Scripts as a loop sees them; `/bin/sh` is the program, so that no test writes what another may be executing.
+
+use super::*;
+use crate::clock;
+use mio::{Events, Poll};
+use signal_hook_mio::v1_0::Signals;
+
+const WAKE: Token = Token(0);
+const CHILD: Token = Token(1);
+const FIRST: Token = Token(10);
+
+struct Loop {
+    poll: Poll,
+    signals: Signals,
+    scripts: Scripts,
+}
+
+impl Loop {
+    fn new() -> Loop {
+        let poll = Poll::new().unwrap();
+        let mut signals = Signals::new([Signal::SIGCHLD as i32]).unwrap();
+        poll.registry().register(&mut signals, CHILD, Interest::READABLE).unwrap();
+        let wake = Arc::new(mio::Waker::new(poll.registry(), WAKE).unwrap());
+        let environment = vec![("HA_TEST".into(), "from us".into())];
+        let registry = poll.registry().try_clone().unwrap();
+        let scripts = Scripts::new(registry, FIRST, wake, vec!["/bin".into()], environment).unwrap();
+        Loop { poll, signals, scripts }
+    }
+
+    fn shell(&mut self, op: u64, limit: Duration, script: &str) {
+        let (args, action) = (vec!["-c".into()], script.into());
+        let run = ScriptRun { op: OpId(op), script: "sh".into(), args, action, env: vec![], limit };
+        self.scripts.run(clock::now(), run);
+    }
+
+    /// Turns until a script is over.
+    fn finished(&mut self) -> Finished {
+        let mut events = Events::with_capacity(16);
+        for _ in 0..100_000 {
+            while let Some(news) = self.scripts.next_news() {
+                if let News::Finished(finished) = news {
+                    return finished;
+                }
+            }
+            let deadline = self.scripts.next_deadline().unwrap_or(Instant::FAR_FUTURE);
+            let wait = deadline.since(clock::now()).min(Duration::from_secs(20));
+            match self.poll.poll(&mut events, Some(wait)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result.unwrap(),
+            }
+            for event in &events {
+                match event.token() {
+                    WAKE => self.scripts.on_wake(clock::now()),
+                    CHILD => {
+                        self.signals.pending().for_each(drop);
+                        self.scripts.on_child(clock::now());
+                    }
+                    token => self.scripts.on_readable(token),
+                }
+            }
+            self.scripts.on_time(clock::now());
+        }
+        panic!("the script never finished");
+    }
+
+    fn output_of(&mut self, script: &str) -> String {
+        self.shell(1, Duration::from_secs(20), script);
+        let finished = self.finished();
+        assert_eq!(finished.end, End::Exited(0), "{}", String::from_utf8_lossy(&finished.stderr));
+        String::from_utf8(finished.stdout).unwrap()
+    }
+}
+
+#[test]
+fn both_outputs_and_the_exit_code_come_back() {
+    let mut turn = Loop::new();
+    turn.shell(7, Duration::from_secs(20), "echo is running; echo $HA_TEST >&2; exit 3");
+    let finished = turn.finished();
+    assert_eq!((finished.op, finished.end), (OpId(7), End::Exited(3)));
+    assert_eq!(finished.stdout, b"is running\n");
+    assert_eq!(finished.stderr, b"from us\n");
+}
+
+#[test]
+fn the_command_line_is_news_when_the_script_runs() {
+    let mut turn = Loop::new();
+    turn.shell(7, Duration::from_secs(20), "true");
+    while turn.scripts.news.is_empty() {
+        turn.scripts.on_wake(clock::now());
+    }
+    assert_eq!(turn.scripts.next_news(), Some(News::Started(OpId(7), "/bin/sh -c true".into())));
+}
+
+#[test]
+fn a_signal_from_elsewhere_is_told_from_an_exit() {
+    let mut turn = Loop::new();
+    turn.shell(1, Duration::from_secs(20), "kill -9 $$");
+    assert_eq!(turn.finished().end, End::Killed(9));
+}
+
+#[test]
+fn a_missing_script_is_an_end_too() {
+    let mut turn = Loop::new();
+    let run = ScriptRun {
+        op: OpId(1),
+        script: "no-such-script".into(),
+        args: vec![],
+        action: "start".into(),
+        env: vec![],
+        limit: Duration::from_secs(20),
+    };
+    turn.scripts.run(clock::now(), run);
+    assert_eq!(turn.finished().end, End::NotFound);
+}
+
+#[test]
+fn the_time_limit_ends_the_script_and_its_children() {
+    let mut turn = Loop::new();
+    turn.shell(1, Duration::from_millis(300), "sleep 1000 & echo $!; wait");
+    let finished = turn.finished();
+    assert_eq!(finished.end, End::TimedOut);
+    let sleeper = String::from_utf8(finished.stdout).unwrap();
+    let status = format!("/proc/{}/stat", sleeper.trim());
+    // Dead, or a zombie that nobody reaps; a signal takes a moment to do its work.
+    let is_dead = || std::fs::read_to_string(&status).map_or(true, |status| status.contains(") Z "));
+    assert!((0..2000).any(|_| is_dead() || (std::thread::sleep(Duration::from_millis(10)), false).1));
+}
+
+#[test]
+fn a_script_that_ignores_sigterm_is_killed() {
+    let mut turn = Loop::new();
+    turn.shell(1, Duration::from_millis(300), "trap '' TERM; while :; do sleep 1; done");
+    let finished = turn.finished();
+    assert_eq!(finished.end, End::TimedOut);
+    assert!(finished.took >= GRACE);
+}
+
+#[test]
+fn a_daemon_that_keeps_the_pipe_neither_delays_the_end_nor_dies_of_its_output() {
+    let mut turn = Loop::new();
+    let background = "(sleep 0.3; echo late; echo alive >&3) & echo started";
+    let marker = std::env::temp_dir().join(format!("hb-pipe-{}", std::process::id()));
+    turn.shell(1, Duration::from_secs(20), &format!("exec 3>{}; {background}", marker.display()));
+    let finished = turn.finished();
+    assert_eq!((finished.end, finished.stdout), (End::Exited(0), b"started\n".to_vec()));
+    assert_eq!(turn.scripts.abandoned.len(), 2, "both pipes are still held");
+    let mut events = Events::with_capacity(4);
+    while !turn.scripts.abandoned.is_empty() {
+        match turn.poll.poll(&mut events, Some(Duration::from_secs(20))) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            result => result.unwrap(),
+        }
+        assert!(!events.is_empty(), "the daemon never closed its output");
+        events.iter().filter(|event| event.token() >= FIRST).for_each(|event| turn.scripts.on_readable(event.token()));
+    }
+    assert_eq!(std::fs::read_to_string(&marker).unwrap(), "alive\n");
+    std::fs::remove_file(marker).unwrap();
+}
+
+#[test]
+fn of_endless_output_the_end_is_kept() {
+    let mut turn = Loop::new();
+    let output = turn.output_of("head -c 1000000 /dev/zero | tr '\\0' x; echo is running");
+    assert_eq!(output.len(), OUTPUT_MAX);
+    assert!(output.ends_with("xxis running\n"));
+}
+
+#[test]
+fn scripts_inherit_no_descriptor_no_blocked_and_no_ignored_pipe_signal() {
+    let mut turn = Loop::new();
+    let seen = turn.output_of("ls -m /proc/$$/fd; grep SigBlk /proc/self/status; readlink /proc/$$/fd/0");
+    assert_eq!(seen, "0, 1, 2\nSigBlk:\t0000000000000000\n/dev/null\n");
+    let ignored = turn.output_of("grep SigIgn /proc/self/status | tail -c 5");
+    assert_eq!(ignored.trim().as_bytes()[0] & 1, 0, "SIGPIPE is bit 12: {ignored}");
+}
+
+#[test]
+fn operations_end_in_any_order() {
+    let mut turn = Loop::new();
+    turn.shell(1, Duration::from_secs(20), "read line < /dev/null; sleep 0.2");
+    turn.shell(2, Duration::from_secs(20), "true");
+    let mut over = [turn.finished().op, turn.finished().op];
+    over.sort();
+    assert_eq!(over, [OpId(1), OpId(2)]);
+    assert_eq!(turn.scripts.next_deadline(), None);
+}

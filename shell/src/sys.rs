@@ -1,0 +1,115 @@
+//! The only unsafe code: system calls that neither std nor nix offers as safe functions.
+#![expect(unsafe_code, reason = "foreign functions; each call says why it is sound")]
+
+// ---- processes, scheduling, memory, local time ----
+
+use std::ffi::c_int;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nix::libc;
+use nix::unistd::ForkResult;
+
+/// Splits the process in two (fork(2)).
+///
+/// # Panics
+/// When the process has more than one thread: in the child a lock that another thread held would stay locked.
+pub(crate) fn fork() -> io::Result<ForkResult> {
+    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    assert!(threads == 1, "a daemon forks before it starts threads");
+    // SAFETY: there is no other thread whose locks or half-done work the child could inherit.
+    unsafe { nix::unistd::fork() }.map_err(io::Error::from)
+}
+
+/// Marks every descriptor from `first` up close-on-exec, so that no program we start inherits what our parent left open.
+pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
+    // SAFETY: with CLOSE_RANGE_CLOEXEC the call only changes descriptor flags; it closes nothing that somebody owns.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Closes what our parent left open, except the three standard descriptors and `keep`.
+///
+/// To be called before the process has opened anything it wants to use again.
+pub(crate) fn close_inherited(keep: BorrowedFd<'_>) {
+    let keep = keep.as_raw_fd().cast_unsigned();
+    for (first, last) in [(3, keep.saturating_sub(1)), (keep.saturating_add(1), libc::c_uint::MAX)] {
+        if first <= last {
+            // SAFETY: by the condition above nobody here owns the descriptors. An old kernel refuses, and they stay.
+            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        }
+    }
+}
+
+/// Puts the calling thread into the round-robin real-time class; what it forks or starts begins in the normal class.
+pub(crate) fn use_round_robin(priority: c_int) -> io::Result<()> {
+    // SAFETY: all fields are integers, for which zero is a value (some C libraries have more than the priority).
+    let mut parameters: libc::sched_param = unsafe { MaybeUninit::zeroed().assume_init() };
+    parameters.sched_priority = priority;
+    // SAFETY: the pointer is to a local value that outlives the call, which only reads it.
+    let result =
+        unsafe { libc::sched_setscheduler(0, libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, &raw const parameters) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The lowest and highest priority of the round-robin class.
+pub(crate) fn round_robin_priorities() -> (c_int, c_int) {
+    // SAFETY: both calls take and return integers.
+    unsafe { (libc::sched_get_priority_min(libc::SCHED_RR), libc::sched_get_priority_max(libc::SCHED_RR)) }
+}
+
+/// Tells the allocator to keep freed memory instead of handing it back to the system.
+pub(crate) fn keep_freed_memory() {
+    // SAFETY: mallopt takes integers; negative means "never" for the trim threshold. It fails harmlessly.
+    unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, -1) };
+}
+
+/// The parts of a local time that a log line shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LocalTime {
+    /// 0 is January.
+    pub(crate) month: usize,
+    pub(crate) day: u8,
+    pub(crate) hour: u8,
+    pub(crate) minute: u8,
+    pub(crate) second: u8,
+}
+
+/// Converts seconds since 1970 into the local time zone; reads the zone's file the first time.
+pub(crate) fn local_time(seconds: i64) -> LocalTime {
+    // SAFETY: all fields are integers or a pointer that localtime_r sets and nobody reads.
+    let mut parts: libc::tm = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: both pointers are to local values that outlive the call. It leaves `parts` zero if it fails.
+    unsafe { libc::localtime_r(&raw const seconds, &raw mut parts) };
+    let small = |value: c_int| u8::try_from(value).unwrap_or(0);
+    LocalTime {
+        month: usize::from(small(parts.tm_mon)) % 12,
+        day: small(parts.tm_mday),
+        hour: small(parts.tm_hour),
+        minute: small(parts.tm_min),
+        second: small(parts.tm_sec),
+    }
+}
+
+/// Chooses the interface, by its index, and the source address of outgoing multicasts (IP_MULTICAST_IF).
+pub(crate) fn set_multicast_interface(socket: impl AsFd, index: u32, address: Ipv4Addr) -> io::Result<()> {
+    let request = libc::ip_mreqn {
+        imr_multiaddr: libc::in_addr { s_addr: 0 },
+        imr_address: libc::in_addr { s_addr: u32::from(address).to_be() },
+        imr_ifindex: c_int::try_from(index).unwrap_or(0),
+    };
+    let length = libc::socklen_t::try_from(size_of_val(&request)).unwrap_or(0);
+    // SAFETY: pointer and length describe the local `request`, which the call only reads.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_MULTICAST_IF,
+            (&raw const request).cast(),
+            length,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

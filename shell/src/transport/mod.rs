@@ -1,0 +1,4 @@
+//! Media: the ways by which packets reach other nodes.
+
+mod interface;
+pub mod udp;
