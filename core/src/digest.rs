@@ -3,6 +3,7 @@
 //! State types derive [`Hash`]; nothing is listed by hand. A value that can be computed again from hashed state
 //! (a prepared signing key, say) is wrapped in [`Derived`] and stays out.
 
+use alloc::sync::Arc;
 use core::hash::{Hash, Hasher};
 use siphasher::sip::SipHasher13;
 
@@ -69,6 +70,34 @@ impl<T> PartialEq for Derived<T> {
 }
 
 impl<T> Eq for Derived<T> {}
+
+/// A constant and its digest, computed once: for what is large, shared and never changes in a node's life.
+#[derive(Clone, Debug)]
+pub struct Constant<T> {
+    value: Arc<T>,
+    digest: u64,
+}
+
+impl<T: Hash> Constant<T> {
+    /// Takes the digest of `value`.
+    pub fn new(value: T) -> Constant<T> {
+        Constant { digest: digest_of(&value), value: Arc::new(value) }
+    }
+}
+
+impl<T> core::ops::Deref for Constant<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> Hash for Constant<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.digest);
+    }
+}
 
 #[cfg(test)]
 mod tests {

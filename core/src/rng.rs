@@ -38,9 +38,9 @@ impl Lanes {
         let threshold = bound.wrapping_neg().checked_rem(bound).unwrap_or(0);
         loop {
             let product = u128::from(self.draw(lane)).wrapping_mul(u128::from(bound));
-            let (high, low) = ((product >> 64) as u64, product as u64);
-            if low >= threshold {
-                return high;
+            let (high, low) = (product >> 64, product & u128::from(u64::MAX));
+            if low >= u128::from(threshold) {
+                return u64::try_from(high).unwrap_or(0);
             }
         }
     }

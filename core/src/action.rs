@@ -1,0 +1,187 @@
+//! Everything a node can do to the world. With [`Input`](crate::Input) this is the whole boundary.
+
+use crate::config::{Resource, VirtualIp};
+use crate::event::Event;
+use crate::ids::{ClientId, GroupId, MediumId, OpId};
+use crate::time::Instant;
+use alloc::sync::Arc;
+use alloc::vec;
+use core::time::Duration;
+
+/// The bytes of one message, encoded once and shared by all media and the history.
+pub type Frame = Arc<[u8]>;
+
+/// One thing to be done, now and in the order given.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Send a frame on a medium. Losing it is no error.
+    Send {
+        /// The medium to send on.
+        medium: MediumId,
+        /// The payload.
+        frame: Frame,
+    },
+    /// The earliest deadline moved: give [`Input::Wake`](crate::Input::Wake) then. Always the last action.
+    ArmTimer {
+        /// When; [`Instant::FAR_FUTURE`] means that nothing is due at all.
+        deadline: Instant,
+    },
+    /// Start an operation on a resource; the result comes back as [`Input::OpDone`](crate::Input::OpDone).
+    RunResource {
+        /// The name under which the result comes back.
+        op: OpId,
+        /// What to do.
+        run: ResourceRun,
+    },
+    /// Tell the neighbours on the wire that an address is here.
+    FireArp {
+        /// The address; the operation that put it up has succeeded.
+        address: VirtualIp,
+        /// The form of the announcement; neighbour advertisements (IPv6) have only one.
+        kind: ArpKind,
+    },
+    /// Answer a client.
+    Reply {
+        /// Who asked.
+        client: ClientId,
+        /// The answer to its only open request.
+        response: Response,
+    },
+    /// Something worth a log line happened; [`Event`] is the log.
+    Report(Event),
+    /// End the process; nothing is expected from this node any more.
+    Exit(ExitReason),
+}
+
+/// One operation on one resource of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ResourceRun {
+    /// The group it belongs to.
+    pub group: GroupId,
+    /// The resource.
+    pub resource: Resource,
+    /// What to do with it.
+    pub verb: Verb,
+    /// When to end it by force; the outcome is then [`Failure::TimedOut`](crate::Failure::TimedOut).
+    pub limit: Duration,
+}
+
+/// What to do with a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verb {
+    /// Ask whether it runs here (CLUSTER d.3).
+    Status,
+    /// Start it (d.4).
+    Start,
+    /// Stop it (d.5).
+    Stop,
+}
+
+impl Verb {
+    /// The last argument of a resource script.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Verb::Status => "status",
+            Verb::Start => "start",
+            Verb::Stop => "stop",
+        }
+    }
+}
+
+/// The two broadcast frames that update ARP caches; some caches listen to one, some to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ArpKind {
+    /// "Who has A? Tell A."
+    Request,
+    /// "A is at this hardware address."
+    Reply,
+}
+
+/// What became of a client's request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Response {
+    /// It is done: the groups run where they were asked to.
+    #[error("done")]
+    Done,
+    /// It was not begun.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// It was begun and did not come to its end.
+    #[error("cancelled: {0}")]
+    Cancelled(Cancellation),
+}
+
+/// Why a request was not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refusal {
+    /// Our own communication is not up, or resources are being started or stopped here.
+    #[error("local resources in flux")]
+    LocalFlux,
+    /// The other node is starting, stopping or moving resources.
+    #[error("other side is in flux")]
+    PeerFlux,
+    /// There is no live other node.
+    #[error("no other node is active")]
+    NoPeer,
+    /// This node is shutting down.
+    #[error("shutdown in progress")]
+    Stopping,
+    /// The rule book for two nodes cannot say who of several would take over.
+    #[error("with more than two nodes there is no single other side")]
+    ManyPeers,
+}
+
+/// Why a request that was begun did not come to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Cancellation {
+    /// The other node did not answer in time.
+    #[error("No reply to standby request")]
+    NoReply,
+    /// The other node died meanwhile.
+    #[error("the other node died")]
+    PeerDied,
+    /// The other node restarted meanwhile.
+    #[error("the other node restarted")]
+    PeerRestarted,
+    /// The other node asked for the opposite at the same moment and comes first in the `node` lines.
+    #[error("the other node went standby at the same moment")]
+    Yielded,
+    /// A resource could not be stopped.
+    #[error("a resource could not be stopped")]
+    StopFailed,
+    /// A group could not be started on the node that was to take it.
+    #[error("a resource could not be started")]
+    StartFailed,
+    /// This node began to shut down.
+    #[error("shutdown in progress")]
+    Stopping,
+    /// The work took longer than the protocol allows (CLUSTER a.4: standby work).
+    #[error("the work was not finished in time")]
+    TookTooLong,
+}
+
+/// Why a node ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ExitReason {
+    /// It was told to stop, everything is released and the others know.
+    Stopped,
+}
+
+/// The actions of one step, in order. They borrow the node: a step ends before the next begins.
+#[must_use = "actions that are not performed are lost"]
+#[derive(Debug)]
+pub struct Actions<'a>(pub(crate) vec::Drain<'a, Action>);
+
+impl Iterator for Actions<'_> {
+    type Item = Action;
+
+    fn next(&mut self) -> Option<Action> {
+        self.0.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Actions<'_> {}

@@ -1,0 +1,158 @@
+//! What we sent: numbers, history, answers to requests, acknowledgements (WIRE 9.1, 9.5).
+
+use super::{HISTORY_MAX, REXMIT_PER_REQUEST};
+use crate::action::Frame;
+use crate::ids::{NodeId, Seq};
+use crate::time::Instant;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// A message kept for retransmission.
+#[derive(Clone, Debug, Hash)]
+struct Sent {
+    frame: Frame,
+    resent: Option<Instant>,
+}
+
+/// The answer to one number of a retransmission request.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Answer {
+    /// Send these bytes again, on all media.
+    Again(Frame),
+    /// Say that the number is gone: `NS_nak_rexmit` with this info.
+    Nak(Seq, &'static str),
+}
+
+/// The sending side of our own sequence.
+#[derive(Clone, Debug, Default, Hash)]
+pub(crate) struct Sender {
+    newest: Seq,
+    /// Messages `newest - len + 1 ..= newest`.
+    history: VecDeque<Sent>,
+    /// The highest number each peer has acknowledged.
+    acked: BTreeMap<NodeId, Seq>,
+}
+
+impl Sender {
+    /// The number of the next message, which [`keep`](Self::keep) must get.
+    pub(crate) fn next(&self) -> Seq {
+        self.newest.next()
+    }
+
+    /// The number of the last message.
+    pub(crate) fn newest(&self) -> Seq {
+        self.newest
+    }
+
+    /// Counts a message as sent and keeps it for retransmission.
+    pub(crate) fn keep(&mut self, frame: Frame) {
+        if self.history.len() >= HISTORY_MAX {
+            self.history.pop_front();
+        }
+        self.history.push_back(Sent { frame, resent: None });
+        self.newest = self.newest.next();
+    }
+
+    /// `peer` has everything up to `seq`; `false` if that cannot be, since we never sent it.
+    pub(crate) fn acknowledge(&mut self, peer: NodeId, seq: Seq) -> bool {
+        if seq > self.newest {
+            return false;
+        }
+        let acked = self.acked.entry(peer).or_default();
+        *acked = seq.max(*acked);
+        true
+    }
+
+    /// `peer` died or restarted: what it had acknowledged means nothing now.
+    pub(crate) fn forget(&mut self, peer: NodeId) {
+        self.acked.remove(&peer);
+    }
+
+    /// The answers to `peer`'s request for `first..=last`, ascending, at most [`REXMIT_PER_REQUEST`] of them.
+    /// A number sent again less than `quiet` ago is passed over: it is on its way, perhaps for somebody else.
+    pub(crate) fn answer(&mut self, now: Instant, peer: NodeId, first: Seq, last: Seq, quiet: Duration) -> Vec<Answer> {
+        let acked = self.acked.get(&peer).copied().unwrap_or_default();
+        let kept = self.history.len() as u64;
+        // All numbers up to this one have left the history.
+        let evicted = Seq(self.newest.0.saturating_sub(kept));
+        let from = first.max(acked.next());
+        let to = last.min(self.newest);
+        let mut answers = Vec::new();
+        let mut number = from;
+        while number <= to && answers.len() < REXMIT_PER_REQUEST {
+            if number <= evicted {
+                answers.push(Answer::Nak(number, "seqno too low"));
+            } else if let Some(sent) = usize::try_from(number.since(evicted).saturating_sub(1))
+                .ok()
+                .and_then(|at| self.history.get_mut(at))
+                .filter(|sent| sent.resent.is_none_or(|at| now.since(at) >= quiet))
+            {
+                sent.resent = Some(now);
+                answers.push(Answer::Again(sent.frame.clone()));
+            }
+            number = number.next();
+        }
+        answers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: NodeId = NodeId(1);
+    const QUIET: Duration = Duration::from_millis(240);
+
+    fn frame(number: u64) -> Frame {
+        number.to_be_bytes().into()
+    }
+
+    fn sender(sent: u64) -> Sender {
+        let mut sender = Sender::default();
+        for number in 1..=sent {
+            assert_eq!(sender.next(), Seq(number));
+            sender.keep(frame(number));
+        }
+        sender
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::after_origin(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn a_range_is_answered_in_order_and_byte_for_byte() {
+        let answers = sender(600).answer(at(0), PEER, Seq(300), Seq(302), QUIET);
+        assert_eq!(answers, [300, 301, 302].map(|number| Answer::Again(frame(number))));
+    }
+
+    #[test]
+    fn what_left_the_history_is_refused_and_what_was_never_sent_is_ignored() {
+        let mut sender = sender(600);
+        assert_eq!(sender.answer(at(0), PEER, Seq(100), Seq(100), QUIET), [Answer::Nak(Seq(100), "seqno too low")]);
+        assert_eq!(sender.answer(at(0), PEER, Seq(101), Seq(101), QUIET), [Answer::Again(frame(101))]);
+        assert_eq!(sender.answer(at(0), PEER, Seq(601), Seq(u64::MAX), QUIET), []);
+    }
+
+    #[test]
+    fn a_repeated_request_within_240_ms_is_ignored() {
+        let mut sender = sender(10);
+        let mut ask = |millis| sender.answer(at(millis), PEER, Seq(5), Seq(5), QUIET).len();
+        assert_eq!([ask(0), ask(239), ask(240)], [1, 0, 1]);
+    }
+
+    #[test]
+    fn what_the_asker_acknowledged_is_not_sent_again() {
+        let mut sender = sender(10);
+        assert!(sender.acknowledge(PEER, Seq(6)));
+        assert!(!sender.acknowledge(PEER, Seq(11)), "never sent");
+        assert_eq!(sender.answer(at(0), PEER, Seq(5), Seq(7), QUIET), [Answer::Again(frame(7))]);
+    }
+
+    #[test]
+    fn one_request_brings_at_most_50_messages() {
+        assert_eq!(sender(400).answer(at(0), PEER, Seq(1), Seq(400), QUIET).len(), REXMIT_PER_REQUEST);
+        assert_eq!(sender(900).answer(at(0), PEER, Seq(1), Seq(900), QUIET).len(), REXMIT_PER_REQUEST);
+    }
+}

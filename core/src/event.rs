@@ -1,0 +1,305 @@
+//! The log: every event a node reports, its level, and the line monitoring tools match on (CLUSTER j).
+//!
+//! Where the original has a phrase, the line begins with it; what we know beyond it follows.
+
+use crate::drop_reason::DropReason;
+use crate::ids::{Generation, OpId, Seq};
+use crate::input::{Carrier, Failure, Which};
+use crate::membership::Liveness;
+use crate::resource::Why;
+use crate::time::Millis;
+use alloc::string::String;
+use core::fmt;
+use core::time::Duration;
+
+/// How much an event matters; the words are those of the original's log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Of interest to developers.
+    Debug,
+    /// Normal course of things.
+    Info,
+    /// Somebody should look at it some day.
+    Warn,
+    /// Something does not work.
+    Error,
+    /// Service or safety is at risk now.
+    Crit,
+}
+
+impl Level {
+    /// The word in log lines.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "WARN",
+            Level::Error => "ERROR",
+            Level::Crit => "CRIT",
+        }
+    }
+}
+
+/// One thing worth a log line. Names of nodes, media, groups and resources are those of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "a variant's line in `Display` says what its fields are")]
+pub enum Event {
+    // --- our own life
+    Generation(Generation),
+    LocalStatus(&'static str),
+    CommunicationUp,
+    NodeListDiffers { node: String, ours: String, theirs: String },
+    NoNodeList { tries: u32 },
+    NoAnswerToStarting { node: String },
+    ShutdownBegins,
+    AllReleased,
+    ShutdownComplete { me: String },
+    // --- membership
+    Link { node: String, medium: String, up: bool },
+    Medium { medium: String, carrier: Carrier },
+    NodeStatus { node: String, liveness: Liveness },
+    NodeDead { node: String, silent: Duration, limit: Duration, never_heard: bool },
+    LateHeartbeat { node: String, interval: Duration, deadtime: Option<Duration> },
+    Restart { node: String, generation: Generation },
+    ReturnAfterPartition { node: String },
+    ShutdownNotice { node: String },
+    // --- delivery
+    Dropped { medium: String, reason: DropReason, suppressed: u64 },
+    Lost { node: String, first: Seq, last: Seq },
+    NothingMissing { node: String },
+    StartedOver { node: String, missing: u64 },
+    GivenUp { node: String, seq: Seq, reason: String },
+    ImpossibleAck { node: String, seq: Seq, newest: Seq },
+    ForeignOp(OpId),
+    // --- resources
+    Decision { what: Decision, groups: String, why: Why },
+    NoStonith { node: String },
+    Acquiring { group: String },
+    Releasing { group: String },
+    Acquired { group: String, took: Duration },
+    Released { group: String, took: Duration },
+    Running { resource: String, verb: &'static str },
+    OpFailed { resource: String, verb: &'static str, failure: Failure },
+    GivingUpGroup { group: String, resource: String },
+    StopRetry { resource: String, attempt: u32 },
+    StopFailed { resource: String },
+    BothOwn { whose: &'static str, node: String },
+    // --- standby and takeover
+    StandbyAsked { node: String, set: Which },
+    StandbyAnswered { node: String, set: Which },
+    StandbyIgnored { node: String, what: &'static str, why: &'static str },
+    StandbyReleased { set: Which },
+    StandbyAcquired { set: Which },
+    StandbyTaken { set: Which },
+    StandbyCancelled { why: crate::action::Cancellation },
+    TakeoverAsked { node: String, set: Which },
+}
+
+/// What was decided about a class of groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// Run them here.
+    Acquire,
+    /// Do not run them here.
+    Release,
+    /// Keep them here although another node claimed them, and say so on the wire.
+    Keep,
+}
+
+impl Event {
+    /// How much it matters.
+    pub fn level(&self) -> Level {
+        use Event::{
+            Acquired, Acquiring, AllReleased, BothOwn, CommunicationUp, Decision, Dropped, ForeignOp, Generation,
+            GivenUp, GivingUpGroup, ImpossibleAck, LateHeartbeat, Link, LocalStatus, Lost, Medium, NoAnswerToStarting,
+            NoNodeList, NoStonith, NodeDead, NodeListDiffers, NodeStatus, NothingMissing, OpFailed, Released,
+            Releasing, Restart, ReturnAfterPartition, Running, ShutdownBegins, ShutdownComplete, ShutdownNotice,
+            StandbyAcquired, StandbyAnswered, StandbyAsked, StandbyCancelled, StandbyIgnored, StandbyReleased,
+            StandbyTaken, StartedOver, StopFailed, StopRetry, TakeoverAsked,
+        };
+        match self {
+            Running { .. } => Level::Debug,
+            Generation(_)
+            | LocalStatus(_)
+            | CommunicationUp
+            | ShutdownBegins
+            | AllReleased
+            | ShutdownComplete { .. }
+            | Link { .. }
+            | NodeStatus { .. }
+            | ShutdownNotice { .. }
+            | NothingMissing { .. }
+            | Decision { .. }
+            | Acquiring { .. }
+            | Releasing { .. }
+            | Acquired { .. }
+            | Released { .. }
+            | StandbyAsked { .. }
+            | StandbyAnswered { .. }
+            | StandbyReleased { .. }
+            | StandbyAcquired { .. }
+            | StandbyTaken { .. }
+            | TakeoverAsked { .. } => Level::Info,
+            Medium { carrier, .. } => match carrier {
+                Carrier::Up => Level::Info,
+                Carrier::Down => Level::Error,
+            },
+            LateHeartbeat { deadtime: None, .. }
+            | NodeDead { .. }
+            | Restart { .. }
+            | Lost { .. }
+            | NodeListDiffers { .. }
+            | NoNodeList { .. }
+            | NoAnswerToStarting { .. }
+            | NoStonith { .. }
+            | StandbyIgnored { .. }
+            | StandbyCancelled { .. }
+            | StopRetry { .. } => Level::Warn,
+            Dropped { .. }
+            | StartedOver { .. }
+            | GivenUp { .. }
+            | ImpossibleAck { .. }
+            | ForeignOp(_)
+            | OpFailed { .. }
+            | BothOwn { .. } => Level::Error,
+            LateHeartbeat { deadtime: Some(_), .. }
+            | ReturnAfterPartition { .. }
+            | GivingUpGroup { .. }
+            | StopFailed { .. } => Level::Crit,
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_life(f).or_else(|Other| self.fmt_traffic(f)).or_else(|Other| self.fmt_resources(f)).unwrap_or(Ok(()))
+    }
+}
+
+/// The event belongs to another family.
+struct Other;
+
+impl Event {
+    fn fmt_life(&self, f: &mut fmt::Formatter<'_>) -> Result<fmt::Result, Other> {
+        Ok(match self {
+            Event::Generation(generation) => write!(f, "Heartbeat generation: {generation}"),
+            Event::LocalStatus(word) => write!(f, "Local status now set to: '{word}'"),
+            Event::CommunicationUp => write!(f, "Comm_now_up(): updating status to active"),
+            Event::NodeListDiffers { node, ours, theirs } => {
+                write!(f, "node list of {node} differs from ours: theirs [{theirs}], ours [{ours}]; ours counts here")
+            }
+            Event::NoNodeList { tries } => {
+                write!(f, "no node answered {tries} requests for the node list; going on with our own")
+            }
+            Event::NoAnswerToStarting { node } => write!(
+                f,
+                "node {node} does not say what it holds: nothing is started here until it does (does its configuration know \
+                 this node, and is its auto_failback on or off?)"
+            ),
+            Event::ShutdownBegins => write!(f, "Heartbeat shutdown in progress. Giving up all HA resources."),
+            Event::AllReleased => write!(f, "All HA resources relinquished."),
+            Event::ShutdownComplete { me } => write!(f, "{me} Heartbeat shutdown complete."),
+            Event::Link { node, medium, up } => write!(f, "Link {node}:{medium} {}.", if *up { "up" } else { "dead" }),
+            Event::Medium { medium, carrier: Carrier::Up } => write!(f, "medium {medium} carries again"),
+            Event::Medium { medium, carrier: Carrier::Down } => write!(f, "medium {medium} does not carry"),
+            Event::NodeStatus { node, liveness } => write!(f, "Status update for node {node}: status {liveness}"),
+            Event::NodeDead { node, silent, limit, never_heard: false } => write!(
+                f,
+                "node {node}: is dead (silent for {} ms, its dead time is {} ms)",
+                Millis(*silent),
+                Millis(*limit)
+            ),
+            Event::NodeDead { node, silent, never_heard: true, .. } => {
+                write!(f, "node {node}: is dead (never heard in the {} ms since our start)", Millis(*silent))
+            }
+            Event::LateHeartbeat { node, interval, deadtime: None } => {
+                write!(f, "Late heartbeat: Node {node}: interval {} ms", Millis(*interval))
+            }
+            Event::LateHeartbeat { node, interval, deadtime: Some(_) } => {
+                write!(f, "Late heartbeat: Node {node}: interval {} ms (> deadtime)", Millis(*interval))
+            }
+            Event::Restart { node, generation } => {
+                write!(f, "Heartbeat restart on node {node} (generation {generation})")
+            }
+            Event::ReturnAfterPartition { node } => write!(f, "Cluster node {node} returning after partition."),
+            Event::ShutdownNotice { node } => write!(f, "Received shutdown notice from '{node}'."),
+            _ => return Err(Other),
+        })
+    }
+
+    fn fmt_traffic(&self, f: &mut fmt::Formatter<'_>) -> Result<fmt::Result, Other> {
+        Ok(match self {
+            Event::Dropped { medium, reason, suppressed } => {
+                write!(f, "{reason} on {medium}").and_then(|()| match suppressed {
+                    0 => Ok(()),
+                    count => write!(f, " (and {count} more since the last such line)"),
+                })
+            }
+            Event::Lost { node, first, last } => {
+                write!(f, "{} lost packet(s) for [{node}] [{first}:{last}]", last.since(*first).saturating_add(1))
+            }
+            Event::NothingMissing { node } => write!(f, "No pkts missing from {node}!"),
+            Event::StartedOver { node, missing } => {
+                write!(f, "{missing} messages of {node} are missing, too many to ask for: they are given up")
+            }
+            Event::GivenUp { node, seq, reason } => {
+                write!(f, "message {seq} of node {node} will never come: {reason}")
+            }
+            Event::ImpossibleAck { node, seq, newest } => {
+                write!(f, "node {node} acknowledges message {seq}, but our newest is {newest}")
+            }
+            Event::ForeignOp(op) => write!(f, "a result came for operation {} which is not under way", op.0),
+            _ => return Err(Other),
+        })
+    }
+
+    fn fmt_resources(&self, f: &mut fmt::Formatter<'_>) -> Result<fmt::Result, Other> {
+        Ok(match self {
+            Event::Decision { what: Decision::Acquire, groups, why } => write!(f, "acquire {groups}: {why}"),
+            Event::Decision { what: Decision::Release, groups, why } => write!(f, "release {groups}: {why}"),
+            Event::Decision { what: Decision::Keep, groups, why } => write!(f, "keep {groups}: {why}"),
+            Event::NoStonith { node } => write!(
+                f,
+                "Resources being acquired from {node}. No STONITH device configured. Shared disks are not protected."
+            ),
+            Event::Acquiring { group } => write!(f, "Acquiring resource group: {group}"),
+            Event::Releasing { group } => write!(f, "Releasing resource group: {group}"),
+            Event::Acquired { group, took } => write!(f, "group {group} runs here (took {} ms)", Millis(*took)),
+            Event::Released { group, took } => write!(f, "group {group} is released (took {} ms)", Millis(*took)),
+            Event::Running { resource, verb } => write!(f, "Running {resource} {verb}"),
+            Event::OpFailed { resource, verb, failure: failure @ Failure::NoScript } => {
+                write!(f, "{failure} {resource} ({verb})")
+            }
+            Event::OpFailed { resource, verb, failure } => write!(f, "{failure} from {resource} {verb}"),
+            Event::GivingUpGroup { group, resource } => {
+                write!(f, "Giving up resources due to failure of {resource}: group {group} stays stopped here")
+            }
+            Event::StopRetry { resource, attempt } => {
+                write!(f, "Retrying failed stop operation [{resource}] (attempt {attempt})")
+            }
+            Event::StopFailed { resource } => write!(
+                f,
+                "Resource STOP failure. Reboot required! [{resource}] may still run here: its group is not given to any node"
+            ),
+            Event::BothOwn { whose, node } => write!(f, "Both machines own {whose} resources! (the other is {node})"),
+            Event::StandbyAsked { node, set } => write!(f, "{node} wants to go standby [{}]", set.word()),
+            Event::StandbyAnswered { node, set } => {
+                write!(f, "standby: {node} can take our {} resources", set.word())
+            }
+            Event::StandbyIgnored { node, what, why } => {
+                write!(f, "standby message [{what}] from {node} ignored.  {why}.")
+            }
+            Event::StandbyReleased { set } => write!(f, "Local standby process completed [{}].", set.word()),
+            Event::StandbyAcquired { set } => write!(f, "Standby resource acquisition done [{}].", set.word()),
+            Event::StandbyTaken { set } => {
+                write!(f, "Other node completed standby takeover of {} resources.", set.word())
+            }
+            Event::StandbyCancelled { why: why @ crate::action::Cancellation::NoReply } => {
+                write!(f, "{why}.  Standby request cancelled.")
+            }
+            Event::StandbyCancelled { why } => write!(f, "Cancelling pending standby operation: {why}"),
+            Event::TakeoverAsked { node, set } => write!(f, "{node} asks to take over [{}]", set.word()),
+            _ => return Err(Other),
+        })
+    }
+}

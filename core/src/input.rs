@@ -1,0 +1,196 @@
+//! Everything that can happen to a node. With [`Action`](crate::Action) this is the whole boundary.
+
+use crate::ids::{ClientId, MediumId, OpId};
+use crate::time::UnixTime;
+use alloc::string::String;
+
+/// One thing that happened; [`Node::handle`](crate::Node::handle) takes exactly one at a time.
+#[derive(Clone, Debug)]
+pub enum Input<'a> {
+    /// Bytes arrived on a medium: one datagram, or one framed message of a serial line. They may be anything.
+    Frame {
+        /// The medium they came by.
+        medium: MediumId,
+        /// The payload, untouched.
+        bytes: &'a [u8],
+    },
+    /// Time passed. The only input that fires deadlines; with nothing due it changes nothing.
+    Wake,
+    /// A medium began or ceased to accept what is sent on it.
+    Carrier {
+        /// The medium.
+        medium: MediumId,
+        /// Its new state.
+        carrier: Carrier,
+    },
+    /// An operation ended that an action started.
+    OpDone {
+        /// The operation, as named by the action.
+        op: OpId,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// A local client asks for something; the answer is [`Action::Reply`](crate::Action::Reply), perhaps much later.
+    Client {
+        /// Who asks.
+        client: ClientId,
+        /// What for.
+        request: Request,
+    },
+    /// The operator, through a signal.
+    Operator(Command),
+    /// The wall clock reads this now. It fills `ts=` and log lines and is never compared with anything.
+    WallClock(UnixTime),
+    /// The machine's load, for `ld=` of our heartbeats.
+    Load(LoadAverage),
+}
+
+/// Whether a medium carries what is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Carrier {
+    /// Sending works, as far as the machine can tell.
+    Up,
+    /// Sending fails: the interface is down or gone.
+    Down,
+}
+
+/// How an operation on a resource ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Start or stop succeeded.
+    Done,
+    /// `status` says that the resource runs here.
+    Running,
+    /// `status` says that it does not.
+    NotRunning,
+    /// It did not do what was asked.
+    Failed(Failure),
+}
+
+/// Why an operation failed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Failure {
+    /// The script ended with this code.
+    #[error("Return code {0}")]
+    ExitCode(i32),
+    /// The script was killed by this signal.
+    #[error("killed by signal {0}")]
+    Signal(i32),
+    /// The script was ended because its time limit had passed.
+    #[error("time limit of {0} s exceeded")]
+    TimedOut(u32),
+    /// No script of that name is in any script directory.
+    #[error("Cannot locate resource script")]
+    NoScript,
+    /// The machine refused, in its own words.
+    #[error("{0}")]
+    Machine(String),
+}
+
+/// What a client can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Request {
+    /// Give resources to the other node (`hb_standby`).
+    Standby(Which),
+    /// Take resources from the other node (`hb_takeover`).
+    Takeover(Which),
+}
+
+/// Which groups a standby or takeover is about, seen from the node where it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Which {
+    /// All groups.
+    All,
+    /// The groups whose preferred node this is.
+    Local,
+    /// The other node's groups.
+    Foreign,
+    /// Every group to its preferred node.
+    Failback,
+}
+
+impl Which {
+    /// The word of the command line.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Which::All => "all",
+            Which::Local => "local",
+            Which::Foreign => "foreign",
+            Which::Failback => "failback",
+        }
+    }
+
+    /// The set named by a word of the command line.
+    pub fn from_word(word: &str) -> Option<Which> {
+        [Which::All, Which::Local, Which::Foreign, Which::Failback].into_iter().find(|which| which.word() == word)
+    }
+}
+
+/// What the operator orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Command {
+    /// Release everything, tell the others, end (CLUSTER b.4).
+    Stop,
+}
+
+/// The text of /proc/loadavg without its newline, at most [`LoadAverage::MAX`] bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LoadAverage {
+    text: [u8; LoadAverage::MAX],
+    len: u8,
+}
+
+impl LoadAverage {
+    /// Room for three averages, the run queue and a process id.
+    pub const MAX: usize = 63;
+
+    /// Takes the first line of `text`, cut at [`MAX`](Self::MAX) bytes; `None` if it is not printable ASCII.
+    pub fn new(text: &str) -> Option<LoadAverage> {
+        let line = text.lines().next().unwrap_or("");
+        if !line.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+            return None;
+        }
+        let mut load = LoadAverage::default();
+        for (slot, byte) in load.text.iter_mut().zip(line.bytes()) {
+            *slot = byte;
+            load.len = load.len.saturating_add(1);
+        }
+        Some(load)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        let bytes = self.text.get(..usize::from(self.len)).unwrap_or_default();
+        core::str::from_utf8(bytes).unwrap_or_default()
+    }
+}
+
+impl Default for LoadAverage {
+    fn default() -> LoadAverage {
+        LoadAverage { text: [0; LoadAverage::MAX], len: 0 }
+    }
+}
+
+impl core::fmt::Debug for LoadAverage {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_line_is_one_printable_line_of_bounded_length() {
+        assert_eq!(LoadAverage::new("0.57 0.20 0.12 4/114 11721\n").unwrap().as_str(), "0.57 0.20 0.12 4/114 11721");
+        assert_eq!(LoadAverage::new(&"1".repeat(100)).unwrap().as_str().len(), LoadAverage::MAX);
+        assert!(LoadAverage::new("0.1\u{7f}").is_none());
+    }
+
+    #[test]
+    fn every_set_has_its_word() {
+        assert_eq!(Which::from_word("failback"), Some(Which::Failback));
+        assert_eq!(Which::from_word("none"), None);
+    }
+}

@@ -1,0 +1,135 @@
+//! The node table: what we know of every configured node.
+
+use super::Links;
+use crate::config::Config;
+use crate::delivery::Receiver;
+use crate::ids::{NodeId, NodeUuid, Seq};
+use crate::resource::Claim;
+use crate::rng::{Lane, Lanes};
+use crate::time::Instant;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+/// A node as its observer sees it (WIRE 10.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Liveness {
+    /// Configured and never heard.
+    #[default]
+    Init,
+    /// Runs; its communication is not established. Also a node that says a status word we do not know.
+    Up,
+    /// Fully up.
+    Active,
+    /// Silent for its dead time.
+    Dead,
+}
+
+impl Liveness {
+    /// Whether the node is heard from.
+    pub fn is_live(self) -> bool {
+        matches!(self, Liveness::Up | Liveness::Active)
+    }
+
+    /// The original's word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Liveness::Init => "init",
+            Liveness::Up => "up",
+            Liveness::Active => "active",
+            Liveness::Dead => "dead",
+        }
+    }
+}
+
+impl fmt::Display for Liveness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// What we know of one node. Our own entry has links (set up by looped-back packets) and nothing else.
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct Peer {
+    pub(crate) uuid: Option<NodeUuid>,
+    pub(crate) liveness: Liveness,
+    /// When its last `status` was accepted.
+    pub(crate) heard: Option<Instant>,
+    /// The dead time it announces; `None` until it was heard.
+    pub(crate) dead_time: Option<Duration>,
+    pub(crate) receiver: Receiver,
+    pub(crate) links: Links,
+    /// It said `shutdone` in its newest life: it holds nothing and will fall silent.
+    pub(crate) gone: bool,
+    /// What it last said that it holds, in its newest life.
+    pub(crate) claim: Option<Claim>,
+    /// The number of its newest word about resources; late copies of older ones mean nothing.
+    pub(crate) newest_word: Seq,
+}
+
+impl Peer {
+    /// When the node is dead if it stays silent: our `initdead` until our own start is complete, then the dead time it
+    /// announced, ours if it never did (WIRE 10.3). `start` is when we started.
+    pub(crate) fn dead_at(&self, config: &Config, started: Instant, start_complete: bool) -> Instant {
+        let timing = config.timing();
+        let limit = self.dead_time.unwrap_or(timing.deadtime());
+        let limit = if start_complete { limit } else { timing.initdead().max(limit) };
+        self.heard.unwrap_or(started).plus(limit)
+    }
+}
+
+/// All configured nodes, in configuration order.
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct NodeTable {
+    me: NodeId,
+    peers: Vec<Peer>,
+}
+
+impl NodeTable {
+    pub(crate) fn new(config: &Config, uuid: NodeUuid, lanes: &mut Lanes) -> NodeTable {
+        let me = config.local();
+        let media = config.media().len();
+        let peers = (0..).map(NodeId).zip(config.nodes()).map(|(id, _)| Peer {
+            uuid: (id == me).then_some(uuid),
+            liveness: Liveness::Init,
+            heard: None,
+            dead_time: None,
+            receiver: Receiver::new(lanes.below(Lane::AckTrigger, crate::delivery::ACK_EVERY)),
+            links: Links::new(media),
+            gone: false,
+            claim: None,
+            newest_word: Seq(0),
+        });
+        NodeTable { me, peers: peers.collect() }
+    }
+
+    pub(crate) fn get(&self, node: NodeId) -> Option<&Peer> {
+        self.peers.get(node.index())
+    }
+
+    pub(crate) fn get_mut(&mut self, node: NodeId) -> Option<&mut Peer> {
+        self.peers.get_mut(node.index())
+    }
+
+    /// All nodes, ourselves included.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
+        (0..).map(NodeId).zip(&self.peers)
+    }
+
+    /// All nodes but ourselves.
+    pub(crate) fn others(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
+        self.iter().filter(|(id, _)| *id != self.me)
+    }
+
+    /// Whether every other node was heard or is dead (CLUSTER b.2).
+    pub(crate) fn all_known(&self) -> bool {
+        self.others().all(|(_, peer)| peer.liveness != Liveness::Init)
+    }
+
+    /// The live nodes to ask for the node list, in the order in which they are asked.
+    pub(crate) fn whom_to_ask(&self, tries: u32) -> Option<NodeId> {
+        let live: Vec<NodeId> = self.others().filter(|(_, peer)| peer.liveness.is_live()).map(|(id, _)| id).collect();
+        let turn = usize::try_from(tries).unwrap_or(0).checked_rem(live.len())?;
+        live.get(turn).copied()
+    }
+}

@@ -1,0 +1,258 @@
+//! Our own start and end, heartbeats, the life and death of others. Read WIRE 10 and CLUSTER a, b first.
+
+use super::Node;
+use crate::action::{Action, ExitReason};
+use crate::deadlines::Timer;
+use crate::delivery::Arrival;
+use crate::event::Event;
+use crate::ids::{Generation, NodeId, Seq};
+use crate::membership::{
+    Join, LINGER, Lifecycle, Liveness, NODE_LIST_REPEAT, NODE_LIST_TRIES, START_GRACE, START_GRACE_LASTS,
+    STARTING_REPEAT,
+};
+use crate::wire::message::{RepNodes, Status, StatusWord};
+use crate::wire::{Body, Message};
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+impl Node {
+    /// The first step: three heartbeats (WIRE 10.2), then one every keepalive.
+    pub(super) fn boot(&mut self) {
+        self.report(Event::Generation(self.boot.generation));
+        self.deadlines.set(Timer::StartGrace, self.boot.now.plus(START_GRACE_LASTS));
+        self.send_status();
+        self.enter(Lifecycle::Joining(Join::Listening));
+        self.send_status();
+        self.on_keepalive();
+        let others: Vec<NodeId> = self.nodes.others().map(|(id, _)| id).collect();
+        for node in others {
+            self.rearm_death(node);
+        }
+        self.go_on_joining();
+    }
+
+    fn enter(&mut self, life: Lifecycle) {
+        let before = core::mem::replace(&mut self.life, life).status_word();
+        let word = life.status_word();
+        if before != word {
+            self.report(Event::LocalStatus(word));
+        }
+    }
+
+    pub(super) fn on_keepalive(&mut self) {
+        self.send_status();
+        self.deadlines.set(Timer::Keepalive, self.now.plus(self.config.timing().keepalive()));
+    }
+
+    pub(super) fn send_status(&mut self) {
+        let grace = if self.now.since(self.boot.now) < START_GRACE_LASTS { START_GRACE } else { Duration::ZERO };
+        let status = Status {
+            word: StatusWord::of(Cow::Borrowed(self.life.status_word())),
+            deadtime: Some(self.config.timing().deadtime().saturating_add(grace)),
+            protocol: Some(1),
+        };
+        self.send(Body::Status(status), None);
+    }
+
+    // --- the way in
+
+    /// Goes on when every node was heard or is dead: first the node list, then `active` (CLUSTER b.2).
+    fn go_on_joining(&mut self) {
+        if self.life == Lifecycle::Joining(Join::Listening) && self.nodes.all_known() {
+            self.life = Lifecycle::Joining(Join::AskingNodes { tries: 0 });
+            self.ask_for_nodes();
+        }
+    }
+
+    pub(super) fn ask_for_nodes(&mut self) {
+        let Lifecycle::Joining(Join::AskingNodes { tries }) = self.life else { return };
+        match self.nodes.whom_to_ask(tries) {
+            Some(node) if tries < NODE_LIST_TRIES => {
+                self.life = Lifecycle::Joining(Join::AskingNodes { tries: tries.saturating_add(1) });
+                self.deadlines.set(Timer::NodeList, self.now.plus(NODE_LIST_REPEAT));
+                self.send(Body::ReqNodes, Some(node));
+            }
+            Some(_) => {
+                self.report(Event::NoNodeList { tries });
+                self.start_complete();
+            }
+            None => self.start_complete(),
+        }
+    }
+
+    fn start_complete(&mut self) {
+        self.deadlines.clear(Timer::NodeList);
+        self.report(Event::CommunicationUp);
+        self.enter(Lifecycle::Active);
+        self.send_status();
+        let others: Vec<NodeId> = self.nodes.others().map(|(id, _)| id).collect();
+        for node in others {
+            // Dead times are shorter from here on.
+            self.rearm_death(node);
+        }
+    }
+
+    /// *Ours*: a list that differs is told, not adopted. In haresources mode the file is what the administrator meant,
+    /// and the original forgets the difference at its next start anyway (CLUSTER b.9).
+    fn on_node_list(&mut self, from: NodeId, theirs: &[Cow<'_, str>]) {
+        let mut theirs: Vec<String> = theirs.iter().map(|name| name.to_ascii_lowercase()).collect();
+        let mut ours: Vec<String> = self.config.nodes().iter().map(|node| node.name.clone()).collect();
+        theirs.sort_unstable();
+        ours.sort_unstable();
+        if theirs != ours {
+            let node = self.name(from);
+            self.report(Event::NodeListDiffers { node, ours: ours.join(" "), theirs: theirs.join(" ") });
+        }
+        if matches!(self.life, Lifecycle::Joining(Join::AskingNodes { .. })) {
+            self.start_complete();
+        }
+    }
+
+    // --- messages
+
+    /// A message that is new, in any order, and addressed to us.
+    pub(super) fn on_sequenced(&mut self, from: NodeId, seq: Seq, arrival: Arrival, message: &Message<'_>) {
+        match &message.body {
+            Body::Status(status) => self.on_status(from, seq, arrival, status),
+            Body::ReqNodes => {
+                let config = self.config.clone();
+                let nodes = config.nodes().iter().map(|node| Cow::Borrowed(node.name.as_str())).collect();
+                self.send(Body::RepNodes(RepNodes { nodes, deleted: Vec::new() }), Some(from));
+            }
+            Body::RepNodes(list) => self.on_node_list(from, &list.nodes),
+            Body::Shutdone => self.on_shutdone(from),
+            // WIRE 11: before our start is complete nothing else counts.
+            _ if !self.life.is_started() => {}
+            Body::Starting => self.on_starting(from, seq),
+            Body::Resource(resource) => self.on_resource(from, seq, resource),
+            Body::AskResources(ask) => self.on_ask(from, seq, *ask),
+            Body::Takeover(set) => self.on_hb_takeover(from, *set),
+            _ => {}
+        }
+    }
+
+    /// A `status` of a later life than we know: whatever the node held or said before is void (WIRE 9.2 (2)).
+    pub(super) fn on_restart(&mut self, node: NodeId, generation: Generation) {
+        let Some(peer) = self.nodes.get_mut(node) else { return };
+        let known = peer.heard.is_some();
+        peer.receiver.restart(generation);
+        peer.gone = false;
+        self.deadlines.clear(Timer::Rexmit(node));
+        self.sender.forget(node);
+        self.forget_claim(node);
+        if known {
+            self.report(Event::Restart { node: self.name(node), generation });
+            self.on_peer_restarted(node);
+        }
+    }
+
+    fn on_status(&mut self, from: NodeId, seq: Seq, arrival: Arrival, status: &Status<'_>) {
+        let (now, timing) = (self.now, self.config.timing());
+        let Some(peer) = self.nodes.get_mut(from) else { return };
+        let newest = peer.receiver.newest_status();
+        if arrival == Arrival::Recovered || seq <= newest {
+            // An old heartbeat says nothing about now (WIRE 9.7).
+            return;
+        }
+        let before = peer.liveness;
+        let liveness = if status.word == StatusWord::Active { Liveness::Active } else { Liveness::Up };
+        let interval = peer.heard.map(|heard| now.since(heard));
+        let returned = before == Liveness::Dead && newest > Seq(0);
+        peer.receiver.note_status(seq);
+        peer.heard = Some(now);
+        // Without a dead time of its own ours counts (WIRE 10.3).
+        peer.dead_time = status.deadtime;
+        peer.liveness = liveness;
+        self.rearm_death(from);
+        if returned {
+            self.report(Event::ReturnAfterPartition { node: self.name(from) });
+        } else if let Some(interval) = interval.filter(|interval| *interval > timing.warntime()) {
+            let deadtime = (interval > timing.deadtime()).then(|| timing.deadtime());
+            self.report(Event::LateHeartbeat { node: self.name(from), interval, deadtime });
+        }
+        if before != liveness {
+            self.report(Event::NodeStatus { node: self.name(from), liveness });
+            self.on_liveness_changed(from, before, liveness);
+            self.go_on_joining();
+        }
+    }
+
+    fn on_shutdone(&mut self, from: NodeId) {
+        self.report(Event::ShutdownNotice { node: self.name(from) });
+        if let Some(peer) = self.nodes.get_mut(from) {
+            peer.gone = true;
+        }
+        self.forget_claim(from);
+    }
+
+    // --- death
+
+    /// Sets the time at which `node` is dead if it stays silent.
+    fn rearm_death(&mut self, node: NodeId) {
+        let Some(peer) = self.nodes.get(node) else { return };
+        if peer.liveness != Liveness::Dead {
+            let at = peer.dead_at(&self.config, self.boot.now, self.life.is_started());
+            self.deadlines.set(Timer::NodeDead(node), at);
+        }
+    }
+
+    pub(super) fn on_node_silent(&mut self, node: NodeId) {
+        let (now, started) = (self.now, self.boot.now);
+        let deadtime = self.config.timing().deadtime();
+        let Some(peer) = self.nodes.get_mut(node) else { return };
+        let before = core::mem::replace(&mut peer.liveness, Liveness::Dead);
+        peer.receiver.forget_missing();
+        let silent = now.since(peer.heard.unwrap_or(started));
+        let (limit, never_heard) = (peer.dead_time.unwrap_or(deadtime), peer.heard.is_none());
+        self.deadlines.clear(Timer::Rexmit(node));
+        self.sender.forget(node);
+        self.forget_claim(node);
+        self.report(Event::NodeDead { node: self.name(node), silent, limit, never_heard });
+        self.on_liveness_changed(node, before, Liveness::Dead);
+        self.go_on_joining();
+    }
+
+    // --- the way out
+
+    /// Gives up everything, says so, lingers, ends (CLUSTER b.4). Before communication is up there is nothing to give up
+    /// (*ours*, scenario S12: the original waits).
+    pub(super) fn begin_stop(&mut self) {
+        if matches!(self.life, Lifecycle::Stopping | Lifecycle::Lingering | Lifecycle::Ended) {
+            return;
+        }
+        self.report(Event::ShutdownBegins);
+        for timer in [Timer::NodeList, Timer::Starting] {
+            self.deadlines.clear(timer);
+        }
+        if self.life == Lifecycle::Booting {
+            return self.end();
+        }
+        self.enter(Lifecycle::Stopping);
+        self.send_status();
+        self.refuse_clients_for_stop();
+    }
+
+    /// Everything is released and said.
+    pub(super) fn linger(&mut self) {
+        self.report(Event::AllReleased);
+        self.life = Lifecycle::Lingering;
+        let linger = if self.is_anybody_there() { LINGER } else { Duration::ZERO };
+        // Whoever lost `shutdone` sees the gap at once.
+        self.send_status();
+        self.deadlines.set(Timer::Linger, self.now.plus(linger));
+    }
+
+    pub(super) fn end(&mut self) {
+        self.life = Lifecycle::Ended;
+        self.deadlines = crate::deadlines::Deadlines::default();
+        self.report(Event::ShutdownComplete { me: self.name(self.config.local()) });
+        self.actions.0.push(Action::Exit(ExitReason::Stopped));
+    }
+
+    /// Says `starting` again while an active node has not told us what it holds.
+    pub(super) fn expect_answers(&mut self) {
+        self.deadlines.start(Timer::Starting, self.now.plus(STARTING_REPEAT));
+    }
+}

@@ -1,0 +1,217 @@
+//! The node: the only place where subsystems meet.
+//!
+//! | file | what happens there |
+//! |---|---|
+//! | `mod.rs` | dispatch of inputs and deadlines, rearming |
+//! | `traffic.rs` | bytes in: authentic, known, in sequence; messages out |
+//! | `life.rs` | our own start and end, heartbeats, the life and death of others |
+//! | `resources.rs` | the rule book's intents carried out, clients answered |
+//! | `status.rs` | the read-only view |
+//!
+//! A packet: `Frame` -> [`Node::accept`] (cannot change state) -> sender and sequence -> handler of its type -> `decide`
+//! until nothing is wanted -> `rearm`. A timer: `Wake` -> every due deadline in order -> the same end.
+
+mod life;
+mod resources;
+mod status;
+mod traffic;
+
+pub use status::{GroupStatus, LinkStatus, MediumStatus, NodeStatus, Status};
+
+use crate::action::{Action, Actions};
+use crate::config::Config;
+use crate::deadlines::{Deadlines, Timer};
+use crate::delivery::Sender;
+use crate::digest::{Constant, Derived, digest_of};
+use crate::drop_reason::DropKind;
+use crate::event::Event;
+use crate::ids::{Generation, NodeUuid};
+use crate::input::{Carrier, Command, Input, LoadAverage};
+use crate::membership::{Lifecycle, NodeTable};
+use crate::resource::classic::Book;
+use crate::resource::executor::Executor;
+use crate::rng::Lanes;
+use crate::time::{Instant, UnixTime};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+/// What a node learns from its machine when it starts; with the configuration it determines all that follows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Boot {
+    /// The monotonic clock now: the node's start.
+    pub now: Instant,
+    /// The wall clock now.
+    pub wall_clock: UnixTime,
+    /// The generation of this life, higher than that of every earlier one (WIRE 8).
+    pub generation: Generation,
+    /// The node's identity.
+    pub uuid: NodeUuid,
+    /// The seed of all randomness.
+    pub seed: [u8; 32],
+}
+
+/// One member of the cluster: a function from (state, time, one input) to (state, actions).
+#[derive(Clone, Debug, Hash)]
+pub struct Node {
+    config: Constant<Config>,
+    boot: Boot,
+    /// The time of the present step.
+    now: Instant,
+    wall_clock: (Instant, UnixTime),
+    load: LoadAverage,
+    life: Lifecycle,
+    nodes: NodeTable,
+    sender: Sender,
+    book: Book,
+    evidence: resources::Evidence,
+    executor: Executor,
+    carriers: Vec<Carrier>,
+    drops: BTreeMap<DropKind, traffic::Drops>,
+    lanes: Lanes,
+    deadlines: Deadlines,
+    /// The deadline the shell was last told.
+    armed: Option<Instant>,
+    /// Empty between steps, so it influences nothing.
+    actions: Derived<Vec<Action>>,
+}
+
+/// What a subsystem may use of the node around it.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Instant,
+    pub(crate) config: &'a Config,
+    pub(crate) deadlines: &'a mut Deadlines,
+    actions: &'a mut Vec<Action>,
+}
+
+impl Context<'_> {
+    pub(crate) fn act(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    pub(crate) fn report(&mut self, event: Event) {
+        self.actions.push(Action::Report(event));
+    }
+}
+
+/// Lends the parts of a node that a [`Context`] needs, and leaves the others.
+macro_rules! context {
+    ($node:expr) => {
+        crate::node::Context {
+            now: $node.now,
+            config: &$node.config,
+            deadlines: &mut $node.deadlines,
+            actions: &mut $node.actions.0,
+        }
+    };
+}
+use context;
+
+impl Node {
+    /// A node that has done nothing yet: its first step is due at once.
+    pub fn new(config: Config, boot: Boot) -> Node {
+        let mut lanes = Lanes::new(boot.seed);
+        let mut deadlines = Deadlines::default();
+        deadlines.set(Timer::Boot, boot.now);
+        Node {
+            now: boot.now,
+            wall_clock: (boot.now, boot.wall_clock),
+            load: LoadAverage::default(),
+            life: Lifecycle::Booting,
+            nodes: NodeTable::new(&config, boot.uuid, &mut lanes),
+            sender: Sender::default(),
+            book: Book::default(),
+            evidence: resources::Evidence::default(),
+            executor: Executor::new(boot.now, &config),
+            carriers: alloc::vec![Carrier::Up; config.media().len()],
+            drops: BTreeMap::new(),
+            lanes,
+            deadlines,
+            armed: None,
+            actions: Derived(Vec::new()),
+            config: Constant::new(config),
+            boot,
+        }
+    }
+
+    /// Advances the node by one step: `input` happened at `now`. An earlier `now` than in the last step counts as that.
+    ///
+    /// Nothing that comes from network, script or client makes it fail: it becomes an event and a counter.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Actions<'_> {
+        // The caller may have dropped the iterator half-way; what it did not take is lost by its own choice.
+        self.actions.0.clear();
+        self.now = self.now.max(now);
+        match input {
+            Input::Frame { medium, bytes } => self.on_frame(medium, bytes),
+            Input::Wake => self.run_due_deadlines(),
+            Input::Carrier { medium, carrier } => self.on_carrier(medium, carrier),
+            Input::OpDone { op, outcome } => self.executor.on_done(&mut context!(self), op, outcome),
+            Input::Client { client, request } => self.on_request(client, request),
+            Input::Operator(Command::Stop) => self.begin_stop(),
+            Input::WallClock(time) => self.wall_clock = (self.now, time),
+            Input::Load(load) => self.load = load,
+        }
+        self.decide();
+        self.rearm();
+        Actions(self.actions.0.drain(..))
+    }
+
+    /// The deadline the last [`Action::ArmTimer`] named; `None` before the first and when nothing is due at all.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.armed.filter(|deadline| *deadline != Instant::FAR_FUTURE)
+    }
+
+    /// A read-only view for clients, metrics and checkers.
+    pub fn status(&self) -> Status<'_> {
+        Status::new(self)
+    }
+
+    /// A digest over everything that can influence later behaviour, equal on every machine and build.
+    pub fn digest(&self) -> u64 {
+        digest_of(self)
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn run_due_deadlines(&mut self) {
+        // What a deadline sets anew lies in the future; the bound makes a mistake there an assertion, not a hang.
+        let mut fired = 0_u32;
+        while let Some(timer) = self.deadlines.take_due(self.now) {
+            fired = fired.saturating_add(1);
+            assert!(fired < 100_000, "{timer:?} sets itself for now");
+            match timer {
+                Timer::Boot => self.boot(),
+                Timer::Keepalive => self.on_keepalive(),
+                Timer::StartGrace => self.send_status(),
+                Timer::NodeDead(node) => self.on_node_silent(node),
+                Timer::LinkDead(node, medium) => self.on_link_silent(node, medium),
+                Timer::NodeList => self.ask_for_nodes(),
+                Timer::Starting => self.on_starting_unanswered(),
+                Timer::Rexmit(node) => self.ask_for_missing(node),
+                Timer::Standby => self.on_standby_timeout(),
+                Timer::Takeover => self.on_takeover_timeout(),
+                Timer::StopRetry(group) => self.executor.on_retry(&mut context!(self), group),
+                Timer::Announce => self.executor.on_announce(&mut context!(self)),
+                Timer::Linger => self.end(),
+            }
+        }
+    }
+
+    /// Tells the shell the earliest deadline if it is not the one it knows.
+    fn rearm(&mut self) {
+        let next = self.deadlines.next().unwrap_or(Instant::FAR_FUTURE);
+        if self.armed != Some(next) {
+            self.armed = Some(next);
+            self.actions.0.push(Action::ArmTimer { deadline: next });
+        }
+    }
+
+    fn report(&mut self, event: Event) {
+        self.actions.0.push(Action::Report(event));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,518 @@
+//! Carries out what the rule book wants, hears what others say about resources, answers clients.
+
+use super::{Node, context};
+use crate::action::{Action, Cancellation, Refusal, Response};
+use crate::deadlines::Timer;
+use crate::event::{Decision, Event};
+use crate::ids::{ClientId, GroupId, NodeId, Seq};
+use crate::input::{Request, Which};
+use crate::membership::{Lifecycle, Liveness, STARTING_REPEAT};
+use crate::resource::classic::{
+    self, Because, Cause, Conversation, Heard, Intent, Role, Step, Takeover, decide, is_stable,
+};
+use crate::resource::{Claim, Doing, GroupView, PeerView, Phase, View, Why};
+use crate::time::Instant;
+use crate::wire::Body;
+use crate::wire::message::{AskResources, Holding, Resource, StandbyStep, Stonith, StonithResult};
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// How long our `hb_takeover` waits for the other node's request.
+const TAKEOVER_REPLY_LIMIT: Duration = Duration::from_secs(10);
+/// `starting` was said in vain this often before it is worth a line; then again after as many.
+const UNANSWERED_WORTH_A_LINE: u32 = 10;
+
+/// Why the classes are where they are, and since when: for status, decides nothing.
+#[derive(Clone, Debug, Default, Hash)]
+pub(crate) struct Evidence {
+    local: Option<(Why, Instant)>,
+    foreign: Option<(Why, Instant)>,
+    unanswered: u32,
+}
+
+impl Evidence {
+    fn note(&mut self, set: Holding, why: &Why, now: Instant) {
+        if set.local {
+            self.local = Some((why.clone(), now));
+        }
+        if set.foreign {
+            self.foreign = Some((why.clone(), now));
+        }
+    }
+
+    /// The last decision about a class.
+    pub(super) fn of(&self, local: bool) -> Option<&(Why, Instant)> {
+        if local { self.local.as_ref() } else { self.foreign.as_ref() }
+    }
+}
+
+impl Node {
+    /// What the rule book may see.
+    pub(super) fn view(&self) -> View {
+        let phase = match self.life {
+            Lifecycle::Active => Phase::Active,
+            Lifecycle::Stopping => Phase::Stopping,
+            Lifecycle::Booting | Lifecycle::Joining(_) | Lifecycle::Lingering | Lifecycle::Ended => Phase::Joining,
+        };
+        let peers = self.nodes.others().map(|(node, peer)| PeerView {
+            node,
+            liveness: peer.liveness,
+            gone: peer.gone,
+            claim: peer.claim,
+        });
+        let groups = (0..)
+            .map(GroupId)
+            .zip(self.config.groups())
+            .map(|(id, group)| GroupView { home: group.home, doing: self.executor.doing(id) });
+        View {
+            me: self.config.local(),
+            phase,
+            failback: self.config.failback(),
+            peers: peers.collect(),
+            groups: groups.collect(),
+        }
+    }
+
+    /// Asks the rule book until it wants nothing more.
+    pub(super) fn decide(&mut self) {
+        if !matches!(self.life, Lifecycle::Active | Lifecycle::Stopping) {
+            return;
+        }
+        for _ in 0..100 {
+            match decide(&self.view(), &self.book) {
+                Some(intent) => self.carry_out(intent),
+                None => return,
+            }
+        }
+        unreachable!("each intent ends the condition of its rule, so the rule book settles");
+    }
+
+    fn carry_out(&mut self, intent: Intent) {
+        match intent {
+            Intent::Acquire { set, because } => {
+                let why = self.why(because);
+                if let Because::Dead(node) | Because::Gone(node) = because {
+                    self.note_takeover(node, set, matches!(because, Because::Dead(_)));
+                }
+                self.acquire(set, why);
+            }
+            Intent::Release { set, because } => {
+                if let Because::Conflict(with) = because {
+                    self.report(Event::BothOwn { whose: "foreign", node: self.name(with) });
+                    self.book.needs_failback = false;
+                }
+                let why = self.why(because);
+                self.release(set, why);
+            }
+            Intent::Contest { with } => {
+                self.book.contested = true;
+                self.book.said = None;
+                self.report(Event::BothOwn { whose: "our", node: self.name(with) });
+                self.report_decision(Decision::Keep, Holding::LOCAL, Why::Conflict { with: self.name(with) });
+            }
+            Intent::Uncontest => {
+                self.book.contested = false;
+                for group in self.groups_in(Holding::LOCAL) {
+                    self.executor.announce(&mut context!(self), group);
+                }
+            }
+            Intent::SayStarting => {
+                self.book.starting_said = true;
+                self.send(Body::Starting, None);
+                self.expect_answers();
+            }
+            Intent::SayResource { hold, stable, info } => self.say_resource(hold, stable, info),
+            Intent::SayShutdone => {
+                self.book.shutdone_said = true;
+                self.send(Body::Shutdone, None);
+                self.linger();
+            }
+            Intent::BeginStandby { set, to, cause } => {
+                let since = self.nodes.get(to).and_then(|peer| peer.receiver.newest()).unwrap_or_default();
+                self.report(Event::StandbyAsked { node: self.name(self.config.local()), set: which(set) });
+                self.converse(Conversation { role: Role::Giving(cause), step: Step::Asked, set, with: to, since });
+                self.say_ask(set, StandbyStep::Me);
+            }
+            Intent::ReleaseDone => {
+                let Some(conversation) = &mut self.book.conversation else { return };
+                conversation.step = Step::Handed;
+                let set = conversation.set;
+                self.report(Event::StandbyReleased { set: which(set) });
+                self.say_ask(set, StandbyStep::Done);
+            }
+            Intent::AcquireDone => self.acquire_done(),
+            Intent::Taken => self.taken(),
+            Intent::Cancel(why) => self.cancel(why),
+        }
+    }
+
+    // --- holding and releasing
+
+    fn groups_in(&self, set: Holding) -> Vec<GroupId> {
+        let local = self.config.local();
+        let groups = (0..).map(GroupId).zip(self.config.groups());
+        groups
+            .filter(|(_, group)| if group.home == local { set.local } else { set.foreign })
+            .map(|(id, _)| id)
+            .collect()
+    }
+
+    fn acquire(&mut self, set: Holding, why: Why) {
+        self.book.hold = self.book.hold.union(set);
+        self.evidence.note(set, &why, self.now);
+        self.report_decision(Decision::Acquire, set, why);
+        for group in self.groups_in(set) {
+            self.executor.want(&mut context!(self), group, true);
+        }
+    }
+
+    fn release(&mut self, set: Holding, why: Why) {
+        self.book.hold = self.book.hold.minus(set);
+        self.evidence.note(set, &why, self.now);
+        self.report_decision(Decision::Release, set, why);
+        for group in self.groups_in(set) {
+            self.executor.want(&mut context!(self), group, false);
+        }
+    }
+
+    /// The other node is dead, or gone: what follows from that beside holding its groups (CLUSTER c.5).
+    fn note_takeover(&mut self, node: NodeId, set: Holding, dead: bool) {
+        if !set.foreign {
+            return;
+        }
+        self.book.needs_failback = true;
+        if dead {
+            self.report(Event::NoStonith { node: self.name(node) });
+        }
+        let (node, result) = (self.name(node), if dead { StonithResult::NoDevice } else { StonithResult::Unneeded });
+        self.send(Body::Stonith(Stonith { node: Cow::Owned(node), result }), None);
+    }
+
+    fn why(&self, because: Because) -> Why {
+        match because {
+            Because::Alone => Why::Alone,
+            Because::Preferred => Why::Preferred,
+            Because::Gone(node) => Why::PeerGone { node: self.name(node) },
+            Because::Conflict(node) => Why::Conflict { with: self.name(node) },
+            Because::Stopping => Why::Stopping,
+            Because::Dead(node) => match self.nodes.get(node).and_then(|peer| peer.heard.zip(peer.dead_time)) {
+                Some((heard, limit)) => Why::PeerDead { node: self.name(node), silent: self.now.since(heard), limit },
+                None => Why::PeerNeverHeard { node: self.name(node) },
+            },
+        }
+    }
+
+    fn report_decision(&mut self, what: Decision, set: Holding, why: Why) {
+        let mut groups = String::new();
+        for group in self.groups_in(set) {
+            if let Some(group) = self.config.groups().get(group.index()) {
+                if !groups.is_empty() {
+                    groups.push_str(", ");
+                }
+                groups.push_str(&group.key);
+            }
+        }
+        if !groups.is_empty() {
+            self.report(Event::Decision { what, groups, why });
+        }
+    }
+
+    // --- saying
+
+    fn say_resource(&mut self, hold: Holding, stable: bool, info: Option<&'static str>) {
+        self.book.said = Some((hold, stable));
+        let resource = Resource { holding: hold, full: true, stable: Some(stable), info: info.map(Cow::Borrowed) };
+        self.send(Body::Resource(resource), None);
+    }
+
+    fn say_ask(&mut self, set: Holding, step: StandbyStep) {
+        self.send(Body::AskResources(AskResources { holding: set, step }), None);
+    }
+
+    /// Begins a conversation, or its next step, with the time limit that belongs to it.
+    fn converse(&mut self, conversation: Conversation) {
+        self.deadlines.set(Timer::Standby, self.now.plus(conversation.limit()));
+        self.book.conversation = Some(conversation);
+    }
+
+    // --- hearing
+
+    /// Whether a word about resources is newer than the last one from that node; a late copy must not undo it.
+    fn is_newest_word(&mut self, from: NodeId, seq: Seq) -> bool {
+        let Some(peer) = self.nodes.get_mut(from) else { return false };
+        let newest = seq > peer.newest_word;
+        peer.newest_word = peer.newest_word.max(seq);
+        newest
+    }
+
+    pub(super) fn on_starting(&mut self, from: NodeId, seq: Seq) {
+        if self.is_newest_word(from, seq) {
+            // It wants to know what we hold, changed or not.
+            self.book.said = None;
+        }
+    }
+
+    pub(super) fn on_resource(&mut self, from: NodeId, seq: Seq, resource: &Resource<'_>) {
+        if !self.book.starting_said || !self.is_newest_word(from, seq) {
+            return;
+        }
+        let now = self.now;
+        let Some(peer) = self.nodes.get_mut(from) else { return };
+        let before = peer.claim;
+        let held = before.map_or(Holding::NONE, |claim| claim.hold);
+        // Without `rtype=full` it adds to what is known, but `none` always clears (WIRE 12).
+        let adds = !resource.full && !resource.holding.is_none();
+        let holding = if adds { held.union(resource.holding) } else { resource.holding };
+        peer.claim = Some(Claim {
+            hold: holding,
+            stable: resource.stable.unwrap_or_else(|| before.is_some_and(|claim| claim.stable)),
+            releasing: matches!(resource.info.as_deref(), Some("standby" | "shutdown")),
+            seq,
+            since: before.filter(|_| held == holding).map_or(now, |claim| claim.since),
+        });
+        self.evidence.unanswered = 0;
+    }
+
+    pub(super) fn on_ask(&mut self, from: NodeId, seq: Seq, ask: AskResources) {
+        let newest = self.is_newest_word(from, seq);
+        if ask.step == StandbyStep::Me && !newest {
+            return;
+        }
+        match classic::on_ask(&self.view(), &self.book, from, seq, ask.step) {
+            Heard::Answer => {
+                if self.book.conversation.is_some() {
+                    self.cancel(Cancellation::Yielded);
+                }
+                self.deadlines.clear(Timer::Takeover);
+                self.report(Event::StandbyAsked { node: self.name(from), set: which(ask.holding) });
+                let set = ask.holding;
+                self.converse(Conversation { role: Role::Taking, step: Step::Asked, set, with: from, since: seq });
+                self.say_ask(set, StandbyStep::Other);
+            }
+            Heard::Release => {
+                let Some(mut conversation) = self.book.conversation.clone() else { return };
+                conversation.step = Step::Working;
+                let Role::Giving(cause) = conversation.role else { return };
+                let (set, to) = (conversation.ours(), self.name(from));
+                self.report(Event::StandbyAnswered { node: to.clone(), set: which(set) });
+                self.converse(conversation);
+                let why = match cause {
+                    Cause::Failback => Why::Failback { to },
+                    Cause::Operator(_) | Cause::Peer => Why::Standby { to, set: which(set) },
+                };
+                // What remains is said before anything is stopped (WIRE 12.3).
+                let remains = self.book.hold.minus(set);
+                self.say_resource(remains, false, Some("standby"));
+                self.release(set, why);
+            }
+            Heard::Acquire => {
+                let Some(mut conversation) = self.book.conversation.clone() else { return };
+                conversation.step = Step::Working;
+                let (set, given) = (conversation.ours(), which(conversation.set));
+                self.converse(conversation);
+                self.acquire(set, Why::HandedOver { by: self.name(from), set: given });
+            }
+            Heard::Taken => self.taken(),
+            Heard::Ignore(why) => {
+                let what = ask.step.as_str();
+                self.report(Event::StandbyIgnored { node: self.name(from), what, why });
+            }
+        }
+    }
+
+    /// The other node wants groups of ours: we go standby with the same set, seen from here (CLUSTER c.8).
+    pub(super) fn on_hb_takeover(&mut self, from: NodeId, set: Holding) {
+        self.report(Event::TakeoverAsked { node: self.name(from), set: which(set) });
+        if let Ok(to) = self.may_move() {
+            self.carry_out(Intent::BeginStandby { set: set.exchanged(), to, cause: Cause::Peer });
+        } else {
+            let (node, why) = (self.name(from), "resources in flux");
+            self.report(Event::StandbyIgnored { node, what: "hb_takeover", why });
+        }
+    }
+
+    // --- the end of conversations
+
+    fn acquire_done(&mut self) {
+        let Some(conversation) = self.book.conversation.take() else { return };
+        self.deadlines.clear(Timer::Standby);
+        self.report(Event::StandbyAcquired { set: which(conversation.ours()) });
+        self.say_ask(conversation.set, StandbyStep::Done);
+        if let Some(Takeover { then_failback, client, .. }) = self.book.takeover.take() {
+            let failed =
+                self.groups_in(conversation.ours()).iter().any(|group| self.executor.doing(*group) == Doing::Failed);
+            if failed {
+                self.reply(client, Response::Cancelled(Cancellation::StartFailed));
+            } else if then_failback && self.book.hold.foreign {
+                let cause = Cause::Operator(client);
+                self.carry_out(Intent::BeginStandby { set: Holding::FOREIGN, to: conversation.with, cause });
+            } else {
+                self.reply(client, Response::Done);
+            }
+        }
+    }
+
+    fn taken(&mut self) {
+        let Some(conversation) = self.book.conversation.take() else { return };
+        self.deadlines.clear(Timer::Standby);
+        let now = self.now;
+        if let Some(claim) = self.nodes.get_mut(conversation.with).and_then(|peer| peer.claim.as_mut()) {
+            claim.hold = claim.hold.union(conversation.set.exchanged());
+            claim.since = now;
+        }
+        if conversation.set.foreign {
+            self.book.needs_failback = false;
+        }
+        self.report(Event::StandbyTaken { set: which(conversation.set) });
+        if let Role::Giving(Cause::Operator(client)) = conversation.role {
+            self.reply(client, Response::Done);
+        }
+    }
+
+    fn cancel(&mut self, why: Cancellation) {
+        let Some(conversation) = self.book.conversation.take() else { return };
+        self.deadlines.clear(Timer::Standby);
+        self.report(Event::StandbyCancelled { why: why.clone() });
+        if let Role::Giving(Cause::Operator(client)) = conversation.role {
+            self.reply(client, Response::Cancelled(why.clone()));
+        }
+        self.cancel_takeover(why);
+    }
+
+    fn cancel_takeover(&mut self, why: Cancellation) {
+        if let Some(takeover) = self.book.takeover.take() {
+            self.deadlines.clear(Timer::Takeover);
+            self.reply(takeover.client, Response::Cancelled(why));
+        }
+    }
+
+    pub(super) fn on_standby_timeout(&mut self) {
+        let step = self.book.conversation.as_ref().map(|conversation| conversation.step);
+        let why = if step == Some(Step::Asked) { Cancellation::NoReply } else { Cancellation::TookTooLong };
+        self.cancel(why);
+    }
+
+    pub(super) fn on_takeover_timeout(&mut self) {
+        self.cancel_takeover(Cancellation::NoReply);
+    }
+
+    // --- what happens to others
+
+    pub(super) fn forget_claim(&mut self, node: NodeId) {
+        if let Some(peer) = self.nodes.get_mut(node) {
+            peer.claim = None;
+        }
+    }
+
+    pub(super) fn on_peer_restarted(&mut self, node: NodeId) {
+        if self.book.conversation.as_ref().is_some_and(|conversation| conversation.with == node) {
+            self.cancel(Cancellation::PeerRestarted);
+        }
+        self.cancel_takeover(Cancellation::PeerRestarted);
+    }
+
+    /// A node came, went, or changed its status word.
+    pub(super) fn on_liveness_changed(&mut self, node: NodeId, before: Liveness, after: Liveness) {
+        if after == Liveness::Dead {
+            self.cancel_takeover(Cancellation::PeerDied);
+        } else if !before.is_live() {
+            // First contact, or contact again: it must hear at once what we hold (CLUSTER k.1b).
+            self.book.said = None;
+        }
+        if after == Liveness::Active && self.nodes.get(node).is_some_and(|peer| peer.claim.is_none()) {
+            self.expect_answers();
+        }
+    }
+
+    /// Says `starting` once more if an active node has not answered it: it may not have been ready, or we were not.
+    pub(super) fn on_starting_unanswered(&mut self) {
+        if self.life != Lifecycle::Active {
+            return;
+        }
+        let silent =
+            |peer: &crate::membership::Peer| peer.liveness == Liveness::Active && !peer.gone && peer.claim.is_none();
+        let Some(node) = self.nodes.others().find(|(_, peer)| silent(peer)).map(|(node, _)| node) else { return };
+        self.evidence.unanswered = self.evidence.unanswered.saturating_add(1);
+        if self.evidence.unanswered.is_multiple_of(UNANSWERED_WORTH_A_LINE) {
+            self.report(Event::NoAnswerToStarting { node: self.name(node) });
+        }
+        self.send(Body::Starting, None);
+        self.deadlines.set(Timer::Starting, self.now.plus(STARTING_REPEAT));
+    }
+
+    // --- clients
+
+    pub(super) fn on_request(&mut self, client: ClientId, request: Request) {
+        let to = match self.may_move() {
+            Ok(to) => to,
+            Err(refusal) => return self.reply(client, Response::Refused(refusal)),
+        };
+        let standby = |set| Intent::BeginStandby { set, to, cause: Cause::Operator(client) };
+        match request {
+            Request::Standby(set) => self.carry_out(standby(holding(set))),
+            // Our own groups are here already: only the others' are missing where they belong.
+            Request::Takeover(Which::Failback) if self.book.hold.local => self.carry_out(standby(Holding::FOREIGN)),
+            Request::Takeover(asked) => {
+                // *Ours*: the original's `hb_takeover failback` takes everything (scenario T6).
+                let then_failback = asked == Which::Failback;
+                let set = if then_failback { Holding::LOCAL } else { holding(asked) };
+                self.book.takeover = Some(Takeover { set, then_failback, client });
+                self.deadlines.set(Timer::Takeover, self.now.plus(TAKEOVER_REPLY_LIMIT));
+                self.send(Body::Takeover(set), None);
+            }
+        }
+    }
+
+    /// With whom groups may be exchanged now (CLUSTER c.7: accepted only if all is at rest).
+    fn may_move(&self) -> Result<NodeId, Refusal> {
+        let view = self.view();
+        match view.phase {
+            Phase::Stopping => return Err(Refusal::Stopping),
+            Phase::Joining => return Err(Refusal::LocalFlux),
+            Phase::Active => {}
+        }
+        let peer = match view.peers.as_slice() {
+            [] => return Err(Refusal::NoPeer),
+            [peer] => peer,
+            _ => return Err(Refusal::ManyPeers),
+        };
+        if peer.is_out() || peer.liveness != Liveness::Active {
+            return Err(Refusal::NoPeer);
+        }
+        if self.book.takeover.is_some() || !is_stable(&view, &self.book) {
+            return Err(Refusal::LocalFlux);
+        }
+        match peer.claim {
+            Some(claim) if claim.stable && !claim.releasing => Ok(peer.node),
+            _ => Err(Refusal::PeerFlux),
+        }
+    }
+
+    pub(super) fn refuse_clients_for_stop(&mut self) {
+        self.cancel_takeover(Cancellation::Stopping);
+    }
+
+    fn reply(&mut self, client: ClientId, response: Response) {
+        self.actions.0.push(Action::Reply { client, response });
+    }
+}
+
+/// The classes a word of the command line names; `failback` of a standby gives the foreign ones back (CLUSTER c.7).
+fn holding(which: Which) -> Holding {
+    match which {
+        Which::All => Holding::ALL,
+        Which::Local => Holding::LOCAL,
+        Which::Foreign | Which::Failback => Holding::FOREIGN,
+    }
+}
+
+/// The word for a set in log lines.
+fn which(set: Holding) -> Which {
+    match (set.local, set.foreign) {
+        (true, false) => Which::Local,
+        (false, true) => Which::Foreign,
+        _ => Which::All,
+    }
+}

@@ -1,0 +1,216 @@
+//! The read-only view of a node: what status output, metrics and checkers may see.
+
+use super::Node;
+use crate::drop_reason::DropKind;
+use crate::ids::{Generation, GroupId, NodeUuid};
+use crate::input::Carrier;
+use crate::membership::{Lifecycle, Liveness};
+use crate::resource::{Doing, Why};
+use crate::time::Instant;
+use core::time::Duration;
+
+/// A view of a node between two steps.
+#[derive(Clone, Copy, Debug)]
+pub struct Status<'a>(&'a Node);
+
+/// What this node knows of one configured node.
+#[derive(Clone, Debug)]
+pub struct NodeStatus<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Whether it is this node.
+    pub is_local: bool,
+    /// `init`, `up`, `active` or `dead`; of this node, what it announces.
+    pub status: &'static str,
+    /// Whether it released everything and said goodbye.
+    pub gone: bool,
+    /// Its identity, once heard.
+    pub uuid: Option<NodeUuid>,
+    /// The generation it was last heard in; zero if never.
+    pub generation: Generation,
+    /// When its last heartbeat came.
+    pub heard: Option<Instant>,
+    /// The dead time it announced.
+    pub dead_time: Option<Duration>,
+    /// How many of its messages are missing.
+    pub missing: usize,
+}
+
+/// One link: a node over a medium.
+#[derive(Clone, Debug)]
+pub struct LinkStatus<'a> {
+    /// The medium's name.
+    pub medium: &'a str,
+    /// Whether it is up.
+    pub up: bool,
+    /// When anything was last accepted over it.
+    pub heard: Option<Instant>,
+}
+
+/// A medium as the machine sees it.
+#[derive(Clone, Debug)]
+pub struct MediumStatus<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Whether it carries what is sent.
+    pub carrier: Carrier,
+}
+
+/// Where a group is, as far as this node knows, and why.
+#[derive(Clone, Debug)]
+pub struct GroupStatus<'a> {
+    /// The group's key.
+    pub key: &'a str,
+    /// The preferred node.
+    pub home: &'a str,
+    /// The node that holds it, this one included; `None` if nobody is known to.
+    pub owner: Option<&'a str>,
+    /// Since when.
+    pub since: Option<Instant>,
+    /// What is done with it here.
+    pub doing: Doing,
+    /// The last decision about it, or what is waited for.
+    pub why: Why,
+}
+
+impl<'a> Status<'a> {
+    pub(super) fn new(node: &'a Node) -> Status<'a> {
+        Status(node)
+    }
+
+    /// This node's name.
+    pub fn local_name(self) -> &'a str {
+        self.0.config.local_name()
+    }
+
+    /// Whether this node manages resources now: its start is complete and it is not leaving.
+    pub fn is_active(self) -> bool {
+        self.0.life == Lifecycle::Active
+    }
+
+    /// Whether nothing is being started, stopped or moved, as 3.0.6 counts it for `rscstatus`.
+    pub fn is_stable(self) -> bool {
+        crate::resource::classic::is_stable(&self.0.view(), &self.0.book)
+    }
+
+    /// The classes of groups this node holds: `none`, `local`, `foreign` or `all`.
+    pub fn holding(self) -> &'static str {
+        self.0.book.hold.as_str()
+    }
+
+    /// The time of the last step.
+    pub fn now(self) -> Instant {
+        self.0.now
+    }
+
+    /// When this node started.
+    pub fn started(self) -> Instant {
+        self.0.boot.now
+    }
+
+    /// All configured nodes, in the order of ha.cf.
+    pub fn nodes(self) -> impl Iterator<Item = NodeStatus<'a>> + use<'a> {
+        let node = self.0;
+        let local = node.config.local();
+        node.nodes.iter().zip(node.config.nodes()).map(move |((id, peer), configured)| {
+            let is_local = id == local;
+            NodeStatus {
+                name: &configured.name,
+                is_local,
+                status: if is_local { node.life.status_word() } else { peer.liveness.word() },
+                gone: peer.gone,
+                uuid: peer.uuid,
+                generation: if is_local { node.boot.generation } else { peer.receiver.generation() },
+                heard: peer.heard,
+                dead_time: if is_local { Some(node.config.timing().deadtime()) } else { peer.dead_time },
+                missing: peer.receiver.missing(),
+            }
+        })
+    }
+
+    /// The links of the node with that name.
+    pub fn links(self, name: &str) -> impl Iterator<Item = LinkStatus<'a>> + use<'a> {
+        let node = self.0;
+        let peer = node.config.node_named(name).and_then(|id| node.nodes.get(id));
+        let links = peer.into_iter().flat_map(|peer| peer.links.iter());
+        links.zip(node.config.media()).map(|((_, link), medium)| LinkStatus {
+            medium: &medium.name,
+            up: link.up,
+            heard: link.heard,
+        })
+    }
+
+    /// All media, in the order of ha.cf.
+    pub fn media(self) -> impl Iterator<Item = MediumStatus<'a>> + use<'a> {
+        let media = self.0.config.media().iter().zip(&self.0.carriers);
+        media.map(|(medium, carrier)| MediumStatus { name: &medium.name, carrier: *carrier })
+    }
+
+    /// All groups, in the order of haresources.
+    pub fn groups(self) -> impl Iterator<Item = GroupStatus<'a>> + use<'a> {
+        let node = self.0;
+        (0..).map(GroupId).zip(node.config.groups()).map(move |(id, group)| {
+            let local = group.home == node.config.local();
+            let held = if local { node.book.hold.local } else { node.book.hold.foreign };
+            let holder = (!held).then(|| node.holder_of(local)).flatten();
+            let evidence = node.evidence.of(local);
+            GroupStatus {
+                key: &group.key,
+                home: node.config.node(group.home).map_or("", |home| &home.name),
+                owner: if held { Some(node.config.local_name()) } else { holder.map(|(name, _)| name) },
+                since: if held { evidence.map(|(_, since)| *since) } else { holder.map(|(_, since)| since) },
+                doing: node.executor.doing(id),
+                why: match evidence {
+                    Some((why, _)) if held => why.clone(),
+                    _ => node.why_not_here(local, holder.map(|(name, _)| name)),
+                },
+            }
+        })
+    }
+
+    /// How many frames were refused, by kind.
+    pub fn drops(self) -> impl Iterator<Item = (DropKind, u64)> + use<'a> {
+        self.0.drops.iter().map(|(kind, drops)| (*kind, drops.count))
+    }
+
+    /// When a group last began or ended to be started or stopped here.
+    pub fn group_since(self, group: GroupId) -> Instant {
+        self.0.executor.since(group)
+    }
+}
+
+impl Node {
+    /// The other node that says it holds the class, and since when it says so.
+    fn holder_of(&self, local: bool) -> Option<(&str, Instant)> {
+        self.nodes.others().find_map(|(id, peer)| {
+            let claim = peer.claim.filter(|_| peer.liveness.is_live())?;
+            let holds = if local { claim.hold.foreign } else { claim.hold.local };
+            let name = self.config.node(id).map(|node| node.name.as_str())?;
+            holds.then_some((name, claim.since))
+        })
+    }
+
+    /// Why a class is not held here.
+    fn why_not_here(&self, local: bool, holder: Option<&str>) -> Why {
+        match self.life {
+            Lifecycle::Booting | Lifecycle::Joining(_) => {
+                let unheard = self.nodes.others().find(|(_, peer)| peer.liveness == Liveness::Init);
+                return unheard.map_or(Why::Joining, |(id, _)| Why::Unheard { node: self.name(id) });
+            }
+            Lifecycle::Stopping | Lifecycle::Lingering | Lifecycle::Ended => return Why::Stopping,
+            Lifecycle::Active => {}
+        }
+        if self.book.conversation.is_some() {
+            return Why::Moving;
+        }
+        if let Some(node) = holder {
+            return Why::HeldBy { node: node.into() };
+        }
+        let live = self.nodes.others().find(|(_, peer)| peer.liveness.is_live() && !peer.gone);
+        match live {
+            Some((id, peer)) if peer.claim.is_none() => Why::Unanswered { node: self.name(id) },
+            Some((id, _)) if !local => Why::LeftToPreferred { node: self.name(id) },
+            _ => Why::Moving,
+        }
+    }
+}

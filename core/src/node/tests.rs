@@ -1,0 +1,404 @@
+//! Two nodes joined by a perfect cable: the whole path of packets and timers, without a machine.
+//!
+//! What depends on delay, loss and machines is asked in the simulator.
+
+use super::*;
+use crate::action::{Cancellation, Refusal, Response};
+use crate::config::{SourceText, Sources};
+use crate::ids::{ClientId, MediumId};
+use crate::input::{Failure, Outcome, Request, Which};
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::{String, ToString};
+use core::time::Duration;
+
+pub(super) fn config(local: &str, ha_cf: &str, haresources: &str) -> Config {
+    let sources = Sources {
+        local_name: local,
+        ha_cf: SourceText { name: "ha.cf", bytes: ha_cf.as_bytes() },
+        haresources: Some(SourceText { name: "haresources", bytes: haresources.as_bytes() }),
+        authkeys: SourceText { name: "authkeys", bytes: b"auth 1\n1 sha1 secret\n" },
+    };
+    let reading = Config::read(&sources);
+    reading.config.unwrap_or_else(|| panic!("{:?}", reading.diagnostics))
+}
+
+const C2: &str = "node h1 h2\nbcast eth1\nkeepalive 250ms\nwarntime 1500ms\ndeadtime 3\ninitdead 8\nlogfacility none\n";
+const GROUPS: &str = "h1 10.77.0.100/24/eth0\nh2 10.77.0.101/24/eth0\n";
+
+/// A cluster of one or two nodes.
+struct Pair {
+    now: Instant,
+    configs: [Config; 2],
+    nodes: [Option<Node>; 2],
+    generation: u64,
+    /// Frames under way: who gets them.
+    wire: VecDeque<(usize, crate::action::Frame)>,
+    cut: bool,
+    log: Vec<(usize, String)>,
+    replies: Vec<Response>,
+    exits: usize,
+    /// Outcome of every start on a node.
+    start: [Outcome; 2],
+    starts: Vec<(usize, String)>,
+    stops: Vec<(usize, String)>,
+}
+
+impl Pair {
+    fn new(failback: &str) -> Pair {
+        Pair::with(&format!("{C2}auto_failback {failback}\n"), GROUPS)
+    }
+
+    fn with(ha_cf: &str, groups: &str) -> Pair {
+        Pair {
+            now: Instant::from_nanos(1_000_000_000),
+            configs: ["h1", "h2"].map(|name| config(name, ha_cf, groups)),
+            nodes: [None, None],
+            generation: 100,
+            wire: VecDeque::new(),
+            cut: false,
+            log: Vec::new(),
+            replies: Vec::new(),
+            exits: 0,
+            start: [Outcome::Done, Outcome::Done],
+            starts: Vec::new(),
+            stops: Vec::new(),
+        }
+    }
+
+    fn started(failback: &str) -> Pair {
+        let mut pair = Pair::new(failback);
+        pair.boot(0);
+        pair.boot(1);
+        pair.run(Duration::from_secs(6));
+        pair
+    }
+
+    fn boot(&mut self, which: usize) {
+        self.generation += 1;
+        let boot = Boot {
+            now: self.now,
+            wall_clock: UnixTime(1_700_000_000),
+            generation: Generation(self.generation),
+            uuid: NodeUuid([which as u8 + 1; 16]),
+            seed: [which as u8; 32],
+        };
+        self.nodes[which] = Some(Node::new(self.configs[which].clone(), boot));
+        self.step(which, Input::Wake);
+    }
+
+    fn crash(&mut self, which: usize) {
+        self.nodes[which] = None;
+    }
+
+    fn step(&mut self, which: usize, input: Input<'_>) {
+        let Some(node) = &mut self.nodes[which] else { return };
+        let mut done = Vec::new();
+        for action in node.handle(self.now, input) {
+            match action {
+                Action::Send { frame, .. } if !self.cut => self.wire.push_back((1 - which, frame)),
+                Action::RunResource { op, run } => {
+                    let word = run.resource.to_string();
+                    match run.verb {
+                        crate::action::Verb::Start => self.starts.push((which, word)),
+                        crate::action::Verb::Stop => self.stops.push((which, word)),
+                        crate::action::Verb::Status => {}
+                    }
+                    let outcome = match run.verb {
+                        crate::action::Verb::Start => self.start[which].clone(),
+                        _ => Outcome::Done,
+                    };
+                    done.push((op, outcome));
+                }
+                Action::Report(event) => self.log.push((which, event.to_string())),
+                Action::Reply { response, .. } => self.replies.push(response),
+                Action::Exit(_) => self.exits += 1,
+                Action::Send { .. } | Action::FireArp { .. } | Action::ArmTimer { .. } => {}
+            }
+        }
+        for (op, outcome) in done {
+            self.step(which, Input::OpDone { op, outcome });
+        }
+    }
+
+    fn settle(&mut self) {
+        while let Some((to, frame)) = self.wire.pop_front() {
+            self.step(to, Input::Frame { medium: MediumId(0), bytes: &frame });
+        }
+    }
+
+    /// Lets time pass.
+    fn run(&mut self, span: Duration) {
+        let end = self.now.plus(span);
+        self.settle();
+        loop {
+            let deadlines = self.nodes.iter().flatten().filter_map(Node::next_deadline);
+            let Some(next) = deadlines.min().filter(|next| *next <= end) else { break };
+            self.now = self.now.max(next);
+            for which in 0..2 {
+                self.step(which, Input::Wake);
+                self.settle();
+            }
+        }
+        self.now = end;
+    }
+
+    fn request(&mut self, which: usize, request: Request) {
+        self.step(which, Input::Client { client: ClientId(1), request });
+        self.settle();
+    }
+
+    /// What each node holds.
+    fn holds(&self) -> [&'static str; 2] {
+        [0, 1].map(|which| self.nodes[which].as_ref().map_or("-", |node| node.status().holding()))
+    }
+
+    fn has_logged(&self, which: usize, phrase: &str) -> bool {
+        self.log.iter().any(|(node, line)| *node == which && line.contains(phrase))
+    }
+}
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[test]
+fn two_nodes_started_together_take_their_own_groups_at_once() {
+    let mut pair = Pair::new("on");
+    pair.boot(0);
+    pair.boot(1);
+    pair.run(millis(800));
+    assert_eq!(pair.holds(), ["local", "local"], "{:#?}", pair.log);
+    assert!(pair.nodes.iter().flatten().all(|node| node.status().is_stable()));
+}
+
+#[test]
+fn a_node_alone_takes_everything_at_initdead_and_is_stable_at_once() {
+    let mut pair = Pair::new("on");
+    pair.boot(0);
+    pair.run(millis(7999));
+    assert_eq!(pair.holds()[0], "none");
+    pair.run(millis(1));
+    assert_eq!(pair.holds()[0], "all");
+    assert!(pair.nodes[0].as_ref().unwrap().status().is_stable());
+}
+
+#[test]
+fn a_crash_is_taken_over_exactly_at_the_announced_dead_time_and_given_back() {
+    let mut pair = Pair::started("on");
+    // The last heartbeat was sent at most one keepalive ago; find its time.
+    let heard = pair.nodes[1].as_ref().unwrap().status().nodes().find(|node| node.name == "h1").unwrap().heard.unwrap();
+    pair.crash(0);
+    let until = heard.plus(secs(3)).since(pair.now);
+    pair.run(until.checked_sub(Duration::from_nanos(1)).unwrap());
+    assert_eq!(pair.holds()[1], "local");
+    pair.run(Duration::from_nanos(1));
+    assert_eq!(pair.holds()[1], "all");
+    pair.boot(0);
+    pair.run(secs(2));
+    assert_eq!(pair.holds(), ["local", "local"], "{:#?}", pair.log);
+    assert_eq!(pair.stops, [(1, "10.77.0.100/24/eth0".to_string())]);
+}
+
+#[test]
+fn without_failback_groups_stay() {
+    let mut pair = Pair::started("off");
+    pair.crash(0);
+    pair.run(secs(4));
+    pair.boot(0);
+    pair.run(secs(10));
+    assert_eq!(pair.holds(), ["none", "all"], "{:#?}", pair.log);
+}
+
+#[test]
+fn a_restart_within_the_dead_time_moves_nothing() {
+    let mut pair = Pair::started("off");
+    pair.crash(0);
+    pair.run(secs(1));
+    pair.boot(0);
+    pair.run(secs(3));
+    assert_eq!(pair.holds(), ["local", "local"], "{:#?}", pair.log);
+    assert!(pair.stops.is_empty());
+}
+
+#[test]
+fn a_graceful_stop_hands_over_without_waiting() {
+    let mut pair = Pair::started("on");
+    pair.step(0, Input::Operator(Command::Stop));
+    pair.settle();
+    assert_eq!(pair.holds(), ["none", "all"], "{:#?}", pair.log);
+    pair.run(secs(1));
+    assert_eq!(pair.exits, 1);
+    assert!(pair.has_logged(1, "Received shutdown notice from 'h1'."));
+}
+
+#[test]
+fn both_stopped_together_end_with_nothing_anywhere() {
+    let mut pair = Pair::started("on");
+    pair.step(0, Input::Operator(Command::Stop));
+    pair.step(1, Input::Operator(Command::Stop));
+    pair.run(secs(2));
+    assert_eq!((pair.holds(), pair.exits), (["none", "none"], 2));
+    assert_eq!(pair.stops.len(), 2);
+}
+
+#[test]
+fn a_stop_before_communication_is_up_starts_nothing() {
+    let mut pair = Pair::new("on");
+    pair.boot(0);
+    pair.run(secs(2));
+    pair.step(0, Input::Operator(Command::Stop));
+    pair.run(secs(1));
+    assert_eq!((pair.exits, pair.starts.len()), (1, 0));
+}
+
+#[test]
+fn standby_and_takeover_move_each_set_and_answer_when_it_is_done() {
+    let mut pair = Pair::started("off");
+    let steps = [
+        (0, Request::Standby(Which::Local), ["none", "all"]),
+        (0, Request::Takeover(Which::Local), ["local", "local"]),
+        (0, Request::Standby(Which::All), ["none", "all"]),
+        (0, Request::Takeover(Which::Foreign), ["foreign", "foreign"]),
+        (0, Request::Takeover(Which::Failback), ["local", "local"]),
+        (1, Request::Takeover(Which::All), ["none", "all"]),
+        (1, Request::Standby(Which::Failback), ["local", "local"]),
+    ];
+    for (number, (node, request, expected)) in steps.into_iter().enumerate() {
+        pair.request(node, request);
+        pair.run(millis(500));
+        assert_eq!(pair.holds(), expected, "{request:?} {:#?}", pair.log);
+        assert_eq!((pair.replies.len(), pair.replies.last()), (number + 1, Some(&Response::Done)));
+    }
+}
+
+#[test]
+fn of_two_standbys_at_once_the_first_node_in_the_file_goes_on() {
+    let mut pair = Pair::started("off");
+    pair.step(0, Input::Client { client: ClientId(1), request: Request::Standby(Which::All) });
+    pair.step(1, Input::Client { client: ClientId(2), request: Request::Standby(Which::All) });
+    pair.run(secs(1));
+    assert_eq!(pair.holds(), ["none", "all"], "{:#?}", pair.log);
+    assert_eq!(pair.replies, [Response::Cancelled(Cancellation::Yielded), Response::Done]);
+}
+
+#[test]
+fn standby_without_a_live_peer_is_refused_and_moves_nothing() {
+    let mut pair = Pair::started("off");
+    pair.crash(1);
+    pair.run(secs(4));
+    pair.request(0, Request::Standby(Which::All));
+    assert_eq!(pair.replies, [Response::Refused(Refusal::NoPeer)]);
+    assert_eq!(pair.holds()[0], "all");
+}
+
+#[test]
+fn a_standby_whose_peer_dies_is_cancelled_and_everything_comes_back() {
+    let mut pair = Pair::started("off");
+    pair.crash(1);
+    pair.request(0, Request::Standby(Which::All));
+    pair.run(secs(4));
+    assert_eq!(pair.replies, [Response::Cancelled(Cancellation::PeerDied)]);
+    assert_eq!(pair.holds()[0], "all", "{:#?}", pair.log);
+}
+
+#[test]
+fn after_a_partition_the_preferred_nodes_keep_their_groups_and_nothing_else_moves() {
+    let mut pair = Pair::started("on");
+    pair.cut = true;
+    pair.run(secs(12));
+    assert_eq!(pair.holds(), ["all", "all"]);
+    pair.cut = false;
+    pair.stops.clear();
+    pair.run(secs(1));
+    assert_eq!(pair.holds(), ["local", "local"], "{:#?}", pair.log);
+    assert!(pair.has_logged(0, "Cluster node h2 returning after partition."));
+    let foreign = [(0, "10.77.0.101/24/eth0".to_string()), (1, "10.77.0.100/24/eth0".to_string())];
+    assert!(pair.stops.len() == 2 && foreign.iter().all(|stop| pair.stops.contains(stop)), "{:?}", pair.stops);
+}
+
+#[test]
+fn started_apart_and_connected_later_each_group_has_one_owner_within_a_keepalive() {
+    let mut pair = Pair::new("off");
+    pair.cut = true;
+    pair.boot(0);
+    pair.boot(1);
+    pair.run(secs(23));
+    assert_eq!(pair.holds(), ["all", "all"]);
+    pair.cut = false;
+    pair.run(millis(600));
+    assert_eq!(pair.holds(), ["local", "local"], "{:#?}", pair.log);
+}
+
+#[test]
+fn a_failed_start_stops_the_group_and_says_so() {
+    let mut pair = Pair::new("on");
+    pair.start[0] = Outcome::Failed(Failure::Machine("no such interface".into()));
+    pair.boot(0);
+    pair.boot(1);
+    pair.run(secs(1));
+    let status = pair.nodes[0].as_ref().unwrap().status();
+    assert_eq!(status.groups().next().unwrap().doing, crate::Doing::Failed);
+    assert!(pair.has_logged(0, "Giving up resources due to failure of 10.77.0.100/24/eth0"));
+}
+
+#[test]
+fn one_node_alone_in_the_file_serves_at_once() {
+    let mut pair = Pair::with("node h1 h2\nbcast eth1\nlogfacility none\n", "");
+    pair.configs[0] = config("h1", "node h1\nbcast eth1\nlogfacility none\n", "h1 10.77.0.100/24/eth0\n");
+    pair.boot(0);
+    assert_eq!(pair.holds()[0], "local");
+}
+
+#[test]
+fn a_peer_that_does_not_know_us_does_not_hang_us_and_gets_nothing_taken_away() {
+    let mut pair = Pair::new("on");
+    pair.configs[0] = config("h1", "node h1\nbcast eth1\nlogfacility none\n", "h1 10.77.0.100/24/eth0\n");
+    pair.boot(0);
+    pair.boot(1);
+    pair.run(secs(20));
+    assert_eq!(pair.holds(), ["local", "none"], "{:#?}", pair.log);
+    assert!(pair.nodes[1].as_ref().unwrap().status().is_active());
+    assert!(pair.has_logged(0, "bad node [h2]"));
+    assert!(pair.has_logged(1, "node h1 does not say what it holds"));
+}
+
+#[test]
+fn a_wake_with_nothing_due_changes_nothing() {
+    let mut pair = Pair::started("on");
+    let node = pair.nodes[0].as_mut().unwrap();
+    // The time of the last step is state; everything else must not move.
+    let now = node.now;
+    let before = node.digest();
+    assert_eq!(node.handle(now, Input::Wake).count(), 0);
+    assert_eq!(node.digest(), before);
+}
+
+#[test]
+fn garbage_is_counted_complained_of_once_and_changes_nothing_else() {
+    let mut pair = Pair::started("on");
+    let before = pair.holds();
+    for _ in 0..5 {
+        pair.step(0, Input::Frame { medium: MediumId(0), bytes: b"###\nnonsense" });
+        pair.step(0, Input::Frame { medium: MediumId(7), bytes: b"###\n%%%\n" });
+    }
+    assert_eq!(pair.holds(), before);
+    let drops: Vec<_> = pair.nodes[0].as_ref().unwrap().status().drops().collect();
+    assert_eq!(drops, [(DropKind::Wire, 5), (DropKind::NoSuchMedium, 5)]);
+    assert_eq!(pair.log.iter().filter(|(_, line)| line.contains("bad packet")).count(), 1);
+}
+
+#[test]
+fn equal_histories_have_equal_digests_and_a_clone_goes_the_same_way() {
+    let [mut a, mut b] = [Pair::started("on"), Pair::started("on")];
+    let digest = |pair: &Pair| [0, 1].map(|which| pair.nodes[which].as_ref().unwrap().digest());
+    assert_eq!(digest(&a), digest(&b));
+    b.nodes = a.nodes.clone();
+    a.run(secs(5));
+    b.run(secs(5));
+    assert_eq!(digest(&a), digest(&b));
+}

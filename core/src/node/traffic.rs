@@ -1,0 +1,295 @@
+//! Bytes in, bytes out. Read WIRE 6, 7 and 9 first.
+
+use super::Node;
+use crate::action::{Action, Frame};
+use crate::auth::Framing;
+use crate::deadlines::Timer;
+use crate::delivery::{Answer, Arrival, REQUEST_DELAY_MIN};
+use crate::drop_reason::DropReason;
+use crate::event::Event;
+use crate::ids::{MediumId, NodeId, NodeUuid, Seq};
+use crate::input::Carrier;
+use crate::rng::Lane;
+use crate::time::{Instant, UnixTime};
+use crate::wire::message::{Ack, Nak, Rexmit};
+use crate::wire::{Body, Header, Message};
+use alloc::borrow::Cow;
+use alloc::string::{String, ToString};
+use core::time::Duration;
+
+/// Refusals of one kind are logged at most this often; the others are counted.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// Refusals of one kind.
+#[derive(Clone, Copy, Debug, Default, Hash)]
+pub(super) struct Drops {
+    pub(super) count: u64,
+    suppressed: u64,
+    complained: Option<Instant>,
+}
+
+impl Node {
+    pub(super) fn on_frame(&mut self, medium: MediumId, bytes: &[u8]) {
+        // The keys are read while the node changes; sharing them costs one reference count.
+        let config = self.config.clone();
+        let received = match config.media().get(medium.index()) {
+            None => Err(DropReason::NoSuchMedium),
+            Some(_) => accept(&config, bytes),
+        };
+        match received.and_then(|message| self.identify(&message).map(|from| (from, message))) {
+            Ok((from, message)) if from == config.local() => self.on_own(medium, &message),
+            Ok((from, message)) => self.on_message(medium, from, &message),
+            Err(reason) => self.complain(medium, reason),
+        }
+    }
+
+    /// Who sent it: a configured name. The uuid travels with the name and is learned, not searched for (*ours*: with
+    /// `autojoin none` a renamed node is an unknown one).
+    fn identify(&self, message: &Message<'_>) -> Result<NodeId, DropReason> {
+        let name = message.header.src.as_ref();
+        self.config.node_named(name).ok_or_else(|| DropReason::UnknownNode(name.to_string()))
+    }
+
+    /// Our own packet came back: the medium works both ways (CLUSTER a.2). It was acted on when it was sent.
+    fn on_own(&mut self, medium: MediumId, message: &Message<'_>) {
+        if let Some(generation) = message.header.generation.filter(|generation| *generation > self.boot.generation) {
+            return self.complain(medium, DropReason::OwnName(generation));
+        }
+        self.hear_link(self.config.local(), medium);
+    }
+
+    fn on_message(&mut self, medium: MediumId, from: NodeId, message: &Message<'_>) {
+        let generation = message.header.generation.unwrap_or_default();
+        let Some(peer) = self.nodes.get_mut(from) else { return };
+        if message.header.src_uuid.is_some() {
+            peer.uuid = message.header.src_uuid;
+        }
+        let Some(seq) = message.header.seq else {
+            // `NS_` types have no number; those of an earlier life are as void as others.
+            if generation < peer.receiver.generation() {
+                let now = peer.receiver.generation();
+                return self.complain(medium, DropReason::Replay { node: self.name(from), got: generation, now });
+            }
+            self.hear_link(from, medium);
+            return self.on_unsequenced(from, message);
+        };
+        let is_status = matches!(message.body, Body::Status(_));
+        if is_status && generation > peer.receiver.generation() {
+            self.on_restart(from, generation);
+        }
+        let Some(peer) = self.nodes.get_mut(from) else { return };
+        let arrival = peer.receiver.classify(generation, seq);
+        if arrival.shows_link() {
+            self.hear_link(from, medium);
+        }
+        match arrival {
+            Arrival::Replay => {
+                let now = self.nodes.get(from).map(|peer| peer.receiver.generation()).unwrap_or_default();
+                self.complain(medium, DropReason::Replay { node: self.name(from), got: generation, now });
+            }
+            Arrival::AheadOfStatus | Arrival::Duplicate | Arrival::Stale => {}
+            Arrival::InOrder | Arrival::Recovered | Arrival::Gap { .. } | Arrival::StartOver { .. } => {
+                self.take_in(from, arrival, seq);
+                if self.is_addressed(&message.header) {
+                    self.on_sequenced(from, seq, arrival, message);
+                }
+            }
+        }
+    }
+
+    /// Whether a message is for us (WIRE 9.2): by uuid where the sender knows it, else by name; without `dest` for all.
+    fn is_addressed(&self, header: &Header<'_>) -> bool {
+        match (header.dest_uuid, &header.dest) {
+            (Some(uuid), _) if uuid != NodeUuid::ZERO => uuid == self.boot.uuid,
+            (_, Some(dest)) => dest.eq_ignore_ascii_case(self.config.local_name()),
+            (_, None) => true,
+        }
+    }
+
+    /// Brings the sequence of `from` up to date, asks for what is missing, acknowledges.
+    fn take_in(&mut self, from: NodeId, arrival: Arrival, seq: Seq) {
+        let (now, most) = (self.now, self.config.max_rexmit_delay());
+        // WIRE 9.3: uniform between 50 ms and the maximum; from 0 if the maximum is below 100 ms.
+        let least = if most < REQUEST_DELAY_MIN.saturating_mul(2) { Duration::ZERO } else { REQUEST_DELAY_MIN };
+        let spread = u64::try_from(most.saturating_sub(least).as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let Some(peer) = self.nodes.get_mut(from) else { return };
+        let lanes = &mut self.lanes;
+        let newest = peer.receiver.newest();
+        peer.receiver.accept(arrival, seq, || {
+            now.plus(least).plus(Duration::from_millis(lanes.below(Lane::RexmitDelay, spread)))
+        });
+        let (next, missing) = (peer.receiver.next_request(), peer.receiver.missing());
+        let acknowledges = peer.receiver.acknowledges(arrival, seq);
+        self.deadlines.set_or_clear(Timer::Rexmit(from), next);
+        match arrival {
+            Arrival::Gap { .. } => {
+                let (first, before) = (newest.map_or(seq, Seq::next), Seq(seq.0.saturating_sub(1)));
+                self.report(Event::Lost { node: self.name(from), first, last: before });
+            }
+            Arrival::StartOver { missing } => {
+                self.report(Event::StartedOver { node: self.name(from), missing });
+            }
+            Arrival::Recovered if missing == 0 => self.report(Event::NothingMissing { node: self.name(from) }),
+            _ => {}
+        }
+        if acknowledges {
+            self.send(Body::Ack(Ack { seq }), Some(from));
+        }
+    }
+
+    /// Requests, refusals and acknowledgements (WIRE 9).
+    fn on_unsequenced(&mut self, from: NodeId, message: &Message<'_>) {
+        let to_us = self.is_addressed(&message.header);
+        match &message.body {
+            Body::Rexmit(request) if to_us => {
+                let quiet = self.config.max_rexmit_delay().saturating_sub(Duration::from_millis(10));
+                for answer in self.sender.answer(self.now, from, request.first, request.last, quiet) {
+                    match answer {
+                        Answer::Again(frame) => self.transmit(&frame),
+                        Answer::Nak(first, info) => {
+                            self.send(Body::Nak(Nak { first, info: Cow::Borrowed(info) }), Some(from));
+                        }
+                    }
+                }
+            }
+            // Everybody who hears it gives the number up, not only the one it is addressed to (WIRE 15).
+            Body::Nak(nak) => {
+                let Some(peer) = self.nodes.get_mut(from) else { return };
+                let waited = peer.receiver.give_up(nak.first);
+                let next = peer.receiver.next_request();
+                self.deadlines.set_or_clear(Timer::Rexmit(from), next);
+                if waited {
+                    let reason = nak.info.to_string();
+                    self.report(Event::GivenUp { node: self.name(from), seq: nak.first, reason });
+                }
+            }
+            Body::Ack(ack) if to_us && !self.sender.acknowledge(from, ack.seq) => {
+                let newest = self.sender.newest();
+                self.report(Event::ImpossibleAck { node: self.name(from), seq: ack.seq, newest });
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn ask_for_missing(&mut self, node: NodeId) {
+        let (now, repeat) = (self.now, self.config.max_rexmit_delay());
+        let Some(peer) = self.nodes.get_mut(node) else { return };
+        if !peer.liveness.is_live() {
+            // WIRE 9.3: only who is up or active is asked; on its return the sequence tells what is missing.
+            peer.receiver.forget_missing();
+            return;
+        }
+        let due = peer.receiver.due_requests(now, repeat);
+        self.deadlines
+            .set_or_clear(Timer::Rexmit(node), self.nodes.get(node).and_then(|peer| peer.receiver.next_request()));
+        for seq in due {
+            self.send(Body::Rexmit(Rexmit { first: seq, last: seq }), Some(node));
+        }
+    }
+
+    /// Encodes, signs, numbers and sends one message to everybody, or with `dest` for one node (on all media as well).
+    #[expect(
+        clippy::expect_used,
+        reason = "what we say is made of configured names and numbers, never of outside data"
+    )]
+    pub(super) fn send(&mut self, body: Body<'_>, dest: Option<NodeId>) {
+        let sequenced = !body.is_unsequenced();
+        let config = &self.config;
+        let dest_name = dest.and_then(|dest| config.node(dest)).map(|node| node.name.as_str());
+        let dest_uuid = dest.map(|dest| self.nodes.get(dest).and_then(|peer| peer.uuid).unwrap_or_default());
+        let message = Message {
+            header: Header {
+                src: Cow::Borrowed(config.local_name()),
+                src_uuid: Some(self.boot.uuid),
+                dest: dest_name.map(Cow::Borrowed),
+                dest_uuid,
+                seq: sequenced.then(|| self.sender.next()),
+                generation: Some(self.boot.generation),
+                ts: self.unix_time(),
+                load: sequenced.then(|| Cow::Borrowed(self.load.as_str())),
+                ttl: Some(config.ttl()),
+            },
+            body,
+        };
+        let frame = config
+            .keyring()
+            .seal(message.to_fields(), Framing::Datagram, config.sealing())
+            .expect("messages of our own are made of configured names and numbers, which every encoding carries");
+        if sequenced {
+            self.sender.keep(frame.clone());
+        }
+        self.transmit(&frame);
+    }
+
+    fn transmit(&mut self, frame: &Frame) {
+        for medium in (0..).map(MediumId).take(self.config.media().len()) {
+            self.actions.0.push(Action::Send { medium, frame: frame.clone() });
+        }
+    }
+
+    /// The wall clock, advanced by the monotonic one since it was last read; never zero, which receivers refuse (WIRE 7).
+    fn unix_time(&self) -> UnixTime {
+        let (read, time) = self.wall_clock;
+        UnixTime(time.0.saturating_add(self.now.since(read).as_secs()).max(1))
+    }
+
+    fn complain(&mut self, medium: MediumId, reason: DropReason) {
+        let drops = self.drops.entry(reason.kind()).or_default();
+        drops.count = drops.count.saturating_add(1);
+        if drops.complained.is_some_and(|at| self.now.since(at) < COMPLAIN_EVERY) {
+            drops.suppressed = drops.suppressed.saturating_add(1);
+            return;
+        }
+        drops.complained = Some(self.now);
+        let suppressed = core::mem::take(&mut drops.suppressed);
+        self.report(Event::Dropped { medium: self.medium_name(medium), reason, suppressed });
+    }
+
+    /// Something of `node` came by `medium`: its link lives for the node's dead time (CLUSTER a.2; *ours*: that of the
+    /// node itself, not of the last one configured).
+    fn hear_link(&mut self, node: NodeId, medium: MediumId) {
+        let now = self.now;
+        let deadtime = self.config.timing().deadtime();
+        let Some(peer) = self.nodes.get_mut(node) else { return };
+        let came_up = peer.links.hear(now, medium);
+        let limit = peer.dead_time.unwrap_or(deadtime);
+        if node != self.config.local() {
+            self.deadlines.set(Timer::LinkDead(node, medium), now.plus(limit));
+        }
+        if came_up {
+            self.report(Event::Link { node: self.name(node), medium: self.medium_name(medium), up: true });
+        }
+    }
+
+    pub(super) fn on_link_silent(&mut self, node: NodeId, medium: MediumId) {
+        if self.nodes.get_mut(node).is_some_and(|peer| peer.links.bury(medium)) {
+            self.report(Event::Link { node: self.name(node), medium: self.medium_name(medium), up: false });
+        }
+    }
+
+    pub(super) fn on_carrier(&mut self, medium: MediumId, carrier: Carrier) {
+        let Some(known) = self.carriers.get_mut(medium.index()) else { return };
+        if core::mem::replace(known, carrier) != carrier {
+            self.report(Event::Medium { medium: self.medium_name(medium), carrier });
+        }
+    }
+
+    pub(super) fn name(&self, node: NodeId) -> String {
+        self.config.node(node).map_or_else(String::new, |node| node.name.clone())
+    }
+
+    pub(super) fn medium_name(&self, medium: MediumId) -> String {
+        self.config.media().get(medium.index()).map_or_else(|| "no medium".into(), |medium| medium.name.clone())
+    }
+
+    /// Whether anybody else is heard.
+    pub(super) fn is_anybody_there(&self) -> bool {
+        self.nodes.others().any(|(_, peer)| peer.liveness.is_live())
+    }
+}
+
+/// Untrusted bytes turn into meaning in a function that cannot change state.
+fn accept<'a>(config: &crate::config::Config, bytes: &'a [u8]) -> Result<Message<'a>, DropReason> {
+    let authentic = config.keyring().verify(bytes)?;
+    Ok(Message::parse(authentic)?)
+}

@@ -1,0 +1,159 @@
+//! The standby conversation: R gives a set of groups to P in three steps. Read CLUSTER c.7 first.
+//!
+//! ```text
+//! R: Asked ----me----> P            R asks
+//! R: Releasing <--other-- P: Answered
+//! R: Handed ----done---> P: Acquiring    R has stopped everything
+//! R: over <----done---- P: over          P has started everything
+//! ```
+//!
+//! Two *ours*: when both ask at once the node that comes first in the `node` lines goes on and the other yields (the
+//! original ignores both requests for ten seconds), and a lost last step is inferred from the other's stable `resource`.
+
+use super::{Book, Intent, is_stable};
+use crate::action::Cancellation;
+use crate::ids::{ClientId, NodeId, Seq};
+use crate::resource::{Doing, Phase, View};
+use crate::wire::message::{Holding, StandbyStep};
+use core::time::Duration;
+
+/// How long R waits for P's answer (CLUSTER a.4).
+pub(crate) const REPLY_LIMIT: Duration = Duration::from_secs(10);
+/// How long releasing and acquiring may take (CLUSTER a.4).
+pub(crate) const WORK_LIMIT: Duration = Duration::from_hours(1);
+
+/// A conversation under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Conversation {
+    pub(crate) role: Role,
+    pub(crate) step: Step,
+    /// What is given, seen from the giving node.
+    pub(crate) set: Holding,
+    pub(crate) with: NodeId,
+    /// Messages of the other node up to this number belong to earlier conversations.
+    pub(crate) since: Seq,
+}
+
+/// Which side of it we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Role {
+    /// R, for this reason.
+    Giving(Cause),
+    /// P.
+    Taking,
+}
+
+/// How far it got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Step {
+    /// R waits for P's answer; P waits until R has released.
+    Asked,
+    /// R releases; P acquires.
+    Working,
+    /// R waits until P has acquired.
+    Handed,
+}
+
+/// Why we give groups away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Cause {
+    /// A client of ours asked.
+    Operator(ClientId),
+    /// `auto_failback on`.
+    Failback,
+    /// The other node's `hb_takeover`.
+    Peer,
+}
+
+impl Conversation {
+    /// What we give or take, seen from here.
+    pub(crate) fn ours(&self) -> Holding {
+        match self.role {
+            Role::Giving(_) => self.set,
+            Role::Taking => self.set.exchanged(),
+        }
+    }
+
+    /// The `info` of a `resource` said meanwhile.
+    pub(crate) fn info(&self) -> Option<&'static str> {
+        (matches!(self.role, Role::Giving(_)) && self.step != Step::Asked).then_some("standby")
+    }
+
+    pub(crate) fn limit(&self) -> Duration {
+        match (self.role, self.step) {
+            (Role::Giving(_), Step::Asked) => REPLY_LIMIT,
+            _ => WORK_LIMIT,
+        }
+    }
+}
+
+/// The next step that needs no message.
+pub(super) fn proceed(view: &View, book: &Book) -> Option<Intent> {
+    let conversation = book.conversation.as_ref()?;
+    let Some(peer) = view.peers.iter().find(|peer| peer.node == conversation.with && !peer.is_out()) else {
+        return Some(Intent::Cancel(Cancellation::PeerDied));
+    };
+    let claim = peer.claim.filter(|claim| claim.seq > conversation.since && claim.stable && !claim.releasing);
+    let groups = || view.groups_in(conversation.ours()).map(|group| group.doing);
+    match (conversation.role, conversation.step) {
+        (Role::Giving(_), Step::Working) if groups().any(|doing| doing == Doing::Stuck) => {
+            Some(Intent::Cancel(Cancellation::StopFailed))
+        }
+        (Role::Giving(_), Step::Working) if groups().all(Doing::is_down) => Some(Intent::ReleaseDone),
+        // P's `done` was lost, its later word says the same.
+        (Role::Giving(_), Step::Handed) => {
+            claim.is_some_and(|claim| claim.hold.contains(conversation.set.exchanged())).then_some(Intent::Taken)
+        }
+        (Role::Taking, Step::Working) => {
+            groups().all(|doing| matches!(doing, Doing::Running | Doing::Failed)).then_some(Intent::AcquireDone)
+        }
+        // R has given up giving up.
+        (Role::Taking, Step::Asked) if claim.is_some_and(|claim| claim.hold.contains(conversation.set)) => {
+            Some(Intent::Cancel(Cancellation::NoReply))
+        }
+        _ => None,
+    }
+}
+
+/// What a received `ask_resources` means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Answer `other` and wait for the release; a request of our own yields to it.
+    Answer,
+    /// Release now.
+    Release,
+    /// Acquire now.
+    Acquire,
+    /// The other node has acquired everything.
+    Taken,
+    /// Nothing, for this reason.
+    Ignore(&'static str),
+}
+
+/// Judges `ask_resources` with number `seq` from `from`; changes nothing.
+pub(crate) fn on_ask(view: &View, book: &Book, from: NodeId, seq: Seq, info: StandbyStep) -> Heard {
+    if view.phase != Phase::Active {
+        return Heard::Ignore("local resources in flux");
+    }
+    let conversation = book.conversation.as_ref();
+    match (info, conversation) {
+        (StandbyStep::Me, None) if view.single_peer().is_none() => {
+            Heard::Ignore("with more than two nodes there is no single other side")
+        }
+        (StandbyStep::Me, None) if !is_stable(view, book) => Heard::Ignore("local resources in flux"),
+        (StandbyStep::Me, None) => Heard::Answer,
+        (StandbyStep::Me, Some(conversation)) => match (conversation.role, conversation.step) {
+            (Role::Giving(_), Step::Asked) if conversation.with == from && from < view.me => Heard::Answer,
+            _ => Heard::Ignore("Standby in progress"),
+        },
+        (_, Some(conversation)) if conversation.with == from && seq > conversation.since => {
+            match (info, conversation.role, conversation.step) {
+                (StandbyStep::Other, Role::Giving(_), Step::Asked) => Heard::Release,
+                (StandbyStep::Done, Role::Giving(_), Step::Handed) => Heard::Taken,
+                (StandbyStep::Done, Role::Taking, Step::Asked) => Heard::Acquire,
+                _ => Heard::Ignore("not expected in this state"),
+            }
+        }
+        _ => Heard::Ignore("not expected in this state"),
+    }
+}

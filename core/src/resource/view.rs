@@ -1,0 +1,93 @@
+//! What a rule book sees: everything it may decide by, and nothing else.
+
+use super::Doing;
+use crate::config::Failback;
+use crate::ids::{NodeId, Seq};
+use crate::membership::Liveness;
+use crate::time::Instant;
+use crate::wire::message::Holding;
+use alloc::vec::Vec;
+
+/// One consistent look at the cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    pub(crate) me: NodeId,
+    pub(crate) phase: Phase,
+    pub(crate) failback: Failback,
+    pub(crate) peers: Vec<PeerView>,
+    pub(crate) groups: Vec<GroupView>,
+}
+
+/// How far our own life allows resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Communication is not up: nothing is decided.
+    Joining,
+    /// Resources are managed.
+    Active,
+    /// All is to be given up.
+    Stopping,
+}
+
+/// Another node.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerView {
+    pub(crate) node: NodeId,
+    pub(crate) liveness: Liveness,
+    /// It said `shutdone` in its present life.
+    pub(crate) gone: bool,
+    pub(crate) claim: Option<Claim>,
+}
+
+impl PeerView {
+    /// Dead, or released everything: it holds nothing and will not start anything without joining again.
+    pub(crate) fn is_out(&self) -> bool {
+        self.gone || self.liveness == Liveness::Dead
+    }
+}
+
+/// What a node last said that it holds (`resource`, WIRE 11), in its present life and since our `starting`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Claim {
+    /// Seen from the claimant.
+    pub(crate) hold: Holding,
+    pub(crate) stable: bool,
+    /// It said `info=standby` or `info=shutdown`: what it does not claim may still be stopping there.
+    pub(crate) releasing: bool,
+    /// The number of the message, since a late copy must not undo a newer claim.
+    pub(crate) seq: Seq,
+    /// When `hold` last changed, as far as we heard.
+    pub(crate) since: Instant,
+}
+
+/// A group and what the executor does with it here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GroupView {
+    pub(crate) home: NodeId,
+    pub(crate) doing: Doing,
+}
+
+impl View {
+    /// Whether `group` is in the class `set`, seen from here.
+    pub(crate) fn is_in(&self, group: GroupView, set: Holding) -> bool {
+        if group.home == self.me { set.local } else { set.foreign }
+    }
+
+    /// The groups in `set`.
+    pub(crate) fn groups_in(&self, set: Holding) -> impl Iterator<Item = &GroupView> {
+        self.groups.iter().filter(move |group| self.is_in(**group, set))
+    }
+
+    /// Whether nothing is being started or stopped here.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.groups.iter().all(|group| !group.doing.is_moving())
+    }
+
+    /// The only other node, where there is exactly one.
+    pub(crate) fn single_peer(&self) -> Option<&PeerView> {
+        match self.peers.as_slice() {
+            [peer] => Some(peer),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The evidence for a decision about groups.
+
+use crate::input::Which;
+use crate::time::Millis;
+use alloc::string::String;
+use core::fmt;
+use core::time::Duration;
+
+/// Why groups run here, or do not. Each variant is one rule; its line names rule and evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// CLUSTER c.5: the other node was silent for the dead time it announced.
+    PeerDead {
+        /// The dead node.
+        node: String,
+        /// How long it was silent.
+        silent: Duration,
+        /// Its dead time.
+        limit: Duration,
+    },
+    /// CLUSTER b.2: the other node was not heard within `initdead` of our start.
+    PeerNeverHeard {
+        /// The node.
+        node: String,
+    },
+    /// CLUSTER b.4 (5): the other node said `shutdone`.
+    PeerGone {
+        /// The node.
+        node: String,
+    },
+    /// CLUSTER c.3: they are preferred here, and every other node is dead, or active and has said that it does not
+    /// hold them.
+    Preferred,
+    /// No other node is configured.
+    Alone,
+    /// CLUSTER c.7: the other node released them and handed them over.
+    HandedOver {
+        /// Who.
+        by: String,
+        /// The set, seen from the node that gave.
+        set: Which,
+    },
+    /// CLUSTER c.7: given to the other node because the operator of either node said so.
+    Standby {
+        /// To whom.
+        to: String,
+        /// The set, seen from here.
+        set: Which,
+    },
+    /// CLUSTER c.6: given back to the node that is preferred, which is stable again.
+    Failback {
+        /// To whom.
+        to: String,
+    },
+    /// CLUSTER k.1b: both nodes claimed them at contact, and the preferred node keeps them. *Ours.*
+    Conflict {
+        /// With whom.
+        with: String,
+    },
+    /// This node is shutting down.
+    Stopping,
+    /// The other node holds them.
+    HeldBy {
+        /// The node.
+        node: String,
+    },
+    /// Nothing was decided: some node was neither heard nor is it dead.
+    Unheard {
+        /// The node.
+        node: String,
+    },
+    /// Nothing was decided: a live node has not said what it holds.
+    Unanswered {
+        /// The node.
+        node: String,
+    },
+    /// Nothing was decided: the groups are being moved.
+    Moving,
+    /// Nothing was decided: our own start is not complete.
+    Joining,
+    /// The preferred node lives and may take them.
+    LeftToPreferred {
+        /// The preferred node.
+        node: String,
+    },
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Why::PeerDead { node, silent, limit } => {
+                write!(
+                    f,
+                    "node {node} is dead: silent for {} ms, its dead time is {} ms",
+                    Millis(*silent),
+                    Millis(*limit)
+                )
+            }
+            Why::PeerNeverHeard { node } => write!(f, "node {node} was not heard within initdead"),
+            Why::PeerGone { node } => write!(f, "node {node} has released everything and said goodbye"),
+            Why::Preferred => f.write_str("preferred here, and no other node holds them"),
+            Why::Alone => f.write_str("no other node is configured"),
+            Why::HandedOver { by, set } => write!(f, "{by} released [{}] and handed over", set.word()),
+            Why::Standby { to, set } => write!(f, "standby [{}]: handed over to {to}", set.word()),
+            Why::Failback { to } => write!(f, "auto_failback: preferred node {to} is back and stable"),
+            Why::Conflict { with } => write!(f, "both this node and {with} held them; the preferred node keeps them"),
+            Why::Stopping => f.write_str("this node is shutting down"),
+            Why::HeldBy { node } => write!(f, "{node} says that it holds them"),
+            Why::Unheard { node } => write!(f, "waiting: node {node} was neither heard nor declared dead"),
+            Why::Unanswered { node } => write!(f, "waiting: node {node} has not said what it holds"),
+            Why::Moving => f.write_str("being moved"),
+            Why::Joining => f.write_str("waiting: communication is not up"),
+            Why::LeftToPreferred { node } => write!(f, "left to {node}, which is preferred and lives"),
+        }
+    }
+}
