@@ -1,1 +1,7 @@
-//! Placeholder of the scaffold.
+//! Fuzz target bodies as plain functions: any bytes go in, a broken law panics.
+//!
+//! Each body has a corpus of the same name; the tests run it on stable.
+
+pub mod config;
+
+pub use config::{authkeys, ha_cf, haresources};
