@@ -1,12 +1,15 @@
 //! The machine around the core.
 
+pub mod check;
 pub mod clock;
+pub mod config;
 pub mod daemonize;
 mod launcher;
 pub mod log;
 pub mod pid_file;
 pub mod process;
 pub mod realtime;
+pub mod render;
 pub mod script_env;
 pub mod store;
 mod sys;

@@ -18,6 +18,9 @@ pub fn parse(source: SourceText<'_>) -> (Option<Keyring>, Vec<Diagnostic>) {
     let mut draft = Draft::default();
     let keyring = lines(source, &mut report).and_then(|lines| {
         for line in lines {
+            if report.is_full() {
+                break;
+            }
             draft.line(&line, &mut report);
         }
         draft.finish(&mut report)

@@ -270,7 +270,7 @@ impl Report {
 
     fn push(&mut self, code: Code, span: Span, message: impl fmt::Display, help: Option<&dyn fmt::Display>) {
         self.errors |= code.severity() == Severity::Error;
-        if self.found.len() > Report::MAX {
+        if self.is_full() {
             return;
         }
         let diagnostic = if self.found.len() == Report::MAX {
@@ -283,6 +283,11 @@ impl Report {
             Some(help) if diagnostic.code == code => diagnostic.help(help),
             _ => diagnostic,
         });
+    }
+
+    /// Whether further problems are not listed: an error, and reason to stop reading.
+    pub(crate) fn is_full(&self) -> bool {
+        self.found.len() > Report::MAX
     }
 
     pub(crate) fn has_errors(&self) -> bool {
@@ -318,15 +323,12 @@ mod tests {
 
     #[test]
     fn every_code_is_documented() {
-        let mut table = std::string::String::from(concat!(
-            "# Diagnostics\n\n",
-            "Every message of `heartbeat check` carries one of these codes; a code never changes its meaning.\n",
-            "E: the daemon does not start. W: it starts, and the message says what it will do.\n\n",
-            "| code | meaning |\n|---|---|\n"
-        ));
-        for code in Code::ALL {
-            table.push_str(&format!("| {code} | {} |\n", code.meaning()));
-        }
+        let head = "# Diagnostics\n\n\
+            Every message of `heartbeat check` carries one of these codes; a code never changes its meaning.\n\
+            E: the daemon does not start. W: it starts, and the message says what it will do.\n\n\
+            | code | meaning |\n|---|---|\n";
+        let rows: Vec<String> = Code::ALL.iter().map(|code| format!("| {code} | {} |\n", code.meaning())).collect();
+        let table = format!("{head}{}", rows.concat());
         assert!(table == include_str!("../../../docs/diagnostics.md"), "docs/diagnostics.md must read:\n{table}");
     }
 

@@ -40,6 +40,9 @@ pub(crate) struct HaCf {
 pub(crate) fn read(source: SourceText<'_>, local_name: &str, report: &mut Report) -> Option<HaCf> {
     let mut draft = Draft::default();
     for line in lines(source, report)? {
+        if report.is_full() {
+            break;
+        }
         draft.line(line.split_comment(report).0, source.name, report);
     }
     Some(draft.finish(local_name, report))
@@ -61,6 +64,8 @@ struct Draft {
     has_broken_medium: bool,
     has_serial: bool,
     given: BTreeMap<&'static str, Given>,
+    /// An interval could not be read, so that those it relates to cannot be judged.
+    has_broken_time: bool,
     environment: BTreeMap<String, String>,
 }
 
@@ -148,6 +153,7 @@ impl Draft {
             match row.takes.value(word.text) {
                 Ok(value) => self.give(row, value, *word, report),
                 Err(fit) => {
+                    self.has_broken_time |= row.takes == Takes::Time;
                     let message = match row.name {
                         "warntime" => alloc::format!("Warn time [{}] is invalid.", word.text),
                         _ => alloc::format!("Illegal value [{}] for {}", word.text, row.name),
@@ -355,6 +361,9 @@ impl Draft {
             initdead: given("initdead"),
             deadping: given("deadping"),
         };
+        if self.has_broken_time {
+            return None;
+        }
         let over = |floor: Duration| floor.saturating_mul(2).as_millis().saturating_add(1);
         for problem in intervals.problems() {
             match problem {

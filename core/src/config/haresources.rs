@@ -140,6 +140,9 @@ pub(crate) fn read(source: SourceText<'_>, nodes: &[NodeConfig], report: &mut Re
     let mut known = Known::default();
     for words in logical_lines(source, report) {
         let Some((first, rest)) = words.split_first() else { continue };
+        if report.is_full() {
+            break;
+        }
         if groups.len() == GROUPS_MAX {
             report.add(Code::TooManyGroups, first.span, format_args!("more than {GROUPS_MAX} groups"));
             break;

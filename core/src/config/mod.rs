@@ -69,6 +69,10 @@ pub struct Reading {
     pub config: Option<Config>,
     /// Every problem found, by file and place.
     pub diagnostics: Vec<Diagnostic>,
+    /// The media that could be read, errors or not: for checks that only the machine can make.
+    pub media: Vec<Medium>,
+    /// The groups that could be read, errors or not.
+    pub groups: Vec<Group>,
 }
 
 /// A member of the cluster.
@@ -152,12 +156,16 @@ impl Config {
             groups = haresources::read(source, nodes, &mut report);
             diagnostics.extend(report.finish());
         }
+        let media = ha_cf.as_ref().map(|ha_cf| ha_cf.media.clone()).unwrap_or_default();
         let (keyring, problems) = authkeys::parse(sources.authkeys);
         diagnostics.extend(problems);
 
-        let config =
-            if diagnostics.iter().any(Diagnostic::is_error) { None } else { Config::assemble(ha_cf, groups, keyring) };
-        Reading { config, diagnostics }
+        let config = if diagnostics.iter().any(Diagnostic::is_error) {
+            None
+        } else {
+            Config::assemble(ha_cf, groups.clone(), keyring)
+        };
+        Reading { config, diagnostics, media, groups }
     }
 
     /// Puts the parts together; every part that is missing has left an error.
@@ -320,7 +328,7 @@ mod tests {
     #[test]
     fn a_good_configuration_has_no_problems_and_answers_questions() {
         let sources = sources(HA_CF, "h1 10.0.0.1 Tst::A", "auth 1\n1 sha1 k");
-        let Reading { config, diagnostics } = Config::read(&sources);
+        let Reading { config, diagnostics, .. } = Config::read(&sources);
         assert_eq!(diagnostics, []);
         let config = config.expect("no errors");
         assert_eq!((config.local(), config.local_name()), (NodeId(1), "h2"));
@@ -334,10 +342,26 @@ mod tests {
     #[test]
     fn problems_of_all_files_come_together_and_there_is_no_configuration() {
         let sources = sources("node h1\nbcast eth0\nfoo bar\n", "h7 10.0.0.1", "auth 2\n1 sha1 k");
-        let Reading { config, diagnostics } = Config::read(&sources);
+        let Reading { config, diagnostics, .. } = Config::read(&sources);
         assert_eq!(config, None);
         let errors: Vec<_> = diagnostics.iter().filter(|one| one.is_error()).map(|one| one.code).collect();
         assert_eq!(errors, [Code::LocalNodeMissing, Code::IllegalDirective, Code::GroupHome, Code::AuthKeyNotFound]);
+    }
+
+    #[test]
+    fn a_file_of_nothing_but_mistakes_is_given_up_early() {
+        let text = alloc::string::String::from("keepalvie 1\n").repeat(80_000);
+        let mut sources = sources("", "", "");
+        sources.ha_cf.bytes = text.as_bytes();
+        let listed = Config::read(&sources).diagnostics.iter().filter(|one| one.file.0 == "ha.cf").count();
+        assert_eq!(listed, 201);
+    }
+
+    #[test]
+    fn what_could_be_read_is_there_beside_errors() {
+        let sources = sources("node h1\nbcast eth0\nfoo bar\n", "h7 10.0.0.1", "");
+        let reading = Config::read(&sources);
+        assert_eq!((reading.media.len(), reading.groups.len()), (1, 1));
     }
 
     #[test]

@@ -171,10 +171,15 @@ pub(crate) fn is_delimiter(byte: u8) -> bool {
     is_blank(byte) || matches!(byte, b',' | b';')
 }
 
-/// The candidate that `word` most probably was meant to be, if one is near: equal but for case, or two edits away.
+/// The candidate that `word` most probably was meant to be, if one is near: equal but for case, or at most two edits
+/// away; among the shortest names everything is near everything.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_ascii_lowercase();
-    let allowed = if lower.len() < 5 { 1 } else { 2 };
+    let allowed = match lower.len() {
+        0..=2 => 0,
+        3 => 1,
+        _ => 2,
+    };
     let near = candidates.into_iter().map(|candidate| (edits(lower.as_bytes(), candidate.as_bytes()), candidate));
     near.filter(|(distance, _)| *distance <= allowed).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
@@ -243,7 +248,9 @@ mod tests {
         assert_eq!(nearest("KEEPALIVE", names), Some("keepalive"));
         assert_eq!(nearest("keepalvie", names), Some("keepalive"));
         assert_eq!(nearest("nodes", names), Some("node"));
+        assert_eq!(nearest("alfa", ["alpha", "beta"]), Some("alpha"));
         assert_eq!(nearest("bug", names), None);
+        assert_eq!(nearest("h3", ["h1", "h2"]), None);
         assert_eq!(nearest(&"x".repeat(100), names), None);
     }
 }

@@ -27,7 +27,7 @@ fn the_smallest_file_has_the_documented_defaults() {
     assert_eq!(ha_cf.timing, Timing::new(Intervals::new(Duration::from_secs(1), Duration::from_secs(30))).ok());
     assert_eq!((settings.udp_port, settings.hopfudge, settings.memreserve), (694, 1, 6500));
     assert_eq!(settings.max_rexmit_delay, Duration::from_millis(250));
-    assert_eq!(settings.conn_logd_time, Duration::from_secs(60));
+    assert_eq!(settings.conn_logd_time, Duration::from_mins(1));
     assert_eq!((settings.realtime, settings.coredumps, settings.rtprio), (true, true, None));
     assert_eq!(settings.sealing, Sealing::default());
     assert_eq!((settings.uuid_from, settings.generation_method), (UuidFrom::File, GenerationMethod::File));

@@ -99,13 +99,10 @@ proptest! {
         scripts in proptest::collection::vec("[A-Z][a-z]{1,8}(::[a-z/0-9]{1,5}){0,3}", 0..4),
         prefix in 1_u8..=32,
     ) {
-        let mut line = String::from("h2");
-        for address in &addresses {
-            line += &alloc::format!(" {}/{prefix}/eth0", Ipv4Addr::from(*address));
-        }
-        for script in &scripts {
-            line += &alloc::format!(" {script}");
-        }
+        let mut written: Vec<String> =
+            addresses.iter().map(|address| alloc::format!("{}/{prefix}/eth0", Ipv4Addr::from(*address))).collect();
+        written.extend(scripts);
+        let line = alloc::format!("h2 {}", written.join(" "));
         let (first, _) = groups(&line, &["h1", "h2"]);
         let words: Vec<_> = first[0].resources.iter().map(ToString::to_string).collect();
         let printed = alloc::format!("h2 {}", words.join(" "));

@@ -1,0 +1,281 @@
+//! The configuration of this machine: reads the files, and checks what only the machine knows.
+//!
+//! [`load`] is what the daemon starts from and what `heartbeat check` shows; both see the same problems.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::net::{IpAddr, ToSocketAddrs};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use hb_core::config::{
+    Code, Config, Diagnostic, FileName, Medium, MediumKind, Reading, Resource, SourceText, Sources, Span,
+};
+
+use crate::render::{Paint, render};
+
+/// Where 3.0.6 keeps its files.
+pub const CONFIG_DIR: &str = "/etc/ha.d";
+
+/// Where scripts are looked for after resource.d of the configuration directory.
+const INIT_DIR: &str = "/etc/init.d";
+
+/// No more than this is read of a file, one byte more than the core accepts.
+const READ_MAX: u64 = (1 << 20) + 1;
+
+/// What the files of a directory say.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration; present exactly if no diagnostic is an error.
+    pub config: Option<Config>,
+    /// Every problem, by file and place.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The name of this node that was looked for.
+    pub local_name: String,
+    /// What a terminal may see of each file.
+    texts: BTreeMap<FileName, String>,
+}
+
+impl Loaded {
+    /// The number of errors.
+    pub fn errors(&self) -> usize {
+        self.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count()
+    }
+
+    /// The text of a file as a terminal may see it: secrets are stars, each byte that is not UTF-8 is a question mark.
+    pub fn text(&self, file: &FileName) -> &str {
+        self.texts.get(file).map_or("", String::as_str)
+    }
+
+    /// One of the problems with its line and a caret.
+    pub fn render(&self, diagnostic: &Diagnostic, paint: Paint) -> String {
+        render(diagnostic, self.text(&diagnostic.file), paint)
+    }
+}
+
+/// Reads ha.cf, haresources, authkeys and nodeinfo in `dir`; `node` overrides the name of this node.
+pub fn load(dir: &Path, node: Option<&str>) -> Loaded {
+    let local_name = node.map(str::to_owned).or_else(|| nodeinfo(dir)).unwrap_or_else(uname);
+    let ha_cf = Source::read(&dir.join("ha.cf"), "config file");
+    let haresources = Source::read(&dir.join("haresources"), "resource file");
+    let authkeys = Source::read(&dir.join("authkeys"), "keyfile");
+
+    let Reading { config, mut diagnostics, media, groups } = Config::read(&Sources {
+        local_name: &local_name,
+        ha_cf: ha_cf.text(),
+        haresources: haresources.problem.is_none().then(|| haresources.text()),
+        authkeys: authkeys.text(),
+    });
+    // A file that could not be read says so once, and not that everything is missing in it.
+    for source in [&ha_cf, &haresources, &authkeys] {
+        if let Some(problem) = &source.problem {
+            diagnostics.retain(|diagnostic| diagnostic.file != source.name);
+            diagnostics.push(problem.clone());
+        }
+    }
+    if authkeys.mode & 0o044 != 0 {
+        let message = format!("Bad permissions on keyfile [{}], 600 recommended.", authkeys.name);
+        let problem = Diagnostic::new(Code::KeyfileMode, authkeys.name.clone(), Span::FILE, message);
+        diagnostics.push(problem.help(format!("run `chmod 600 {}`", authkeys.name)));
+    }
+    for medium in &media {
+        diagnostics.extend(check_medium(medium, &ha_cf.name));
+    }
+    for resource in groups.iter().flat_map(|group| &group.resources) {
+        diagnostics.extend(check_resource(resource, dir, &haresources.name));
+    }
+    let place = |file: &FileName| [&ha_cf, &haresources, &authkeys].iter().position(|source| source.name == *file);
+    diagnostics.sort_by_key(|diagnostic| (place(&diagnostic.file), diagnostic.span.start));
+    Loaded {
+        config: config.filter(|_| !diagnostics.iter().any(Diagnostic::is_error)),
+        diagnostics,
+        local_name,
+        texts: BTreeMap::from([
+            (ha_cf.name, displayable(&ha_cf.bytes)),
+            (haresources.name, displayable(&haresources.bytes)),
+            (authkeys.name, masked(&displayable(&authkeys.bytes))),
+        ]),
+    }
+}
+
+/// The interfaces of this machine, by name.
+pub fn interfaces() -> Vec<String> {
+    let Ok(found) = nix::net::if_::if_nameindex() else { return Vec::new() };
+    found.iter().map(|interface| interface.name().to_string_lossy().into_owned()).collect()
+}
+
+/// One file, or why it could not be read.
+struct Source {
+    name: FileName,
+    bytes: Vec<u8>,
+    mode: u32,
+    problem: Option<Diagnostic>,
+}
+
+impl Source {
+    fn read(path: &Path, what: &str) -> Source {
+        let name = FileName(path.display().to_string());
+        match read_file(path) {
+            Ok((bytes, mode)) => Source { name, bytes, mode, problem: None },
+            Err(why) => {
+                let message = format!("Cannot open {what} [{name}]: {why}");
+                let problem = Diagnostic::new(Code::CannotOpen, name.clone(), Span::FILE, message);
+                let help = match what {
+                    "keyfile" => "create it with mode 600: `auth 1`, then `1 sha1 KEY`",
+                    "resource file" => "create it; an empty file means that no resources are managed",
+                    _ => "create it, or name another directory with --config-dir",
+                };
+                Source { name, bytes: Vec::new(), mode: 0, problem: Some(problem.help(help)) }
+            }
+        }
+    }
+
+    fn text(&self) -> SourceText<'_> {
+        SourceText { name: &self.name.0, bytes: &self.bytes }
+    }
+}
+
+fn read_file(path: &Path) -> io::Result<(Vec<u8>, u32)> {
+    // Opening a FIFO would wait for a writer.
+    let kind = fs::metadata(path)?.file_type();
+    if kind.is_fifo() || kind.is_socket() {
+        return Err(io::Error::other("not a file"));
+    }
+    let file = File::open(path)?;
+    let mode = file.metadata()?.permissions().mode();
+    let mut bytes = Vec::new();
+    file.take(READ_MAX).read_to_end(&mut bytes)?;
+    Ok((bytes, mode))
+}
+
+/// The name in the file nodeinfo, which overrides that of the machine (CLUSTER i.2).
+fn nodeinfo(dir: &Path) -> Option<String> {
+    let (bytes, _) = read_file(&dir.join("nodeinfo")).ok()?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    text.lines().next().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
+fn uname() -> String {
+    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn check_medium(medium: &Medium, file: &FileName) -> Vec<Diagnostic> {
+    let (MediumKind::Bcast { interface } | MediumKind::Mcast { interface, .. } | MediumKind::Ucast { interface, .. }) =
+        &medium.kind;
+    let mut found: Vec<_> = check_interface(interface, medium.span, file).into_iter().collect();
+    if let MediumKind::Ucast { peer, .. } = &medium.kind
+        && let Err(why) = resolve(peer)
+    {
+        let message = format!("the peer [{peer}] has no IPv4 address: {why}");
+        let problem = Diagnostic::new(Code::PeerUnresolved, file.clone(), medium.span, message);
+        found.push(problem.help("write an IPv4 address: names may not resolve while a machine boots"));
+    }
+    found
+}
+
+/// The IPv4 address of a peer as ha.cf names it; waits for the resolver if it is a name.
+pub fn resolve(peer: &str) -> io::Result<std::net::Ipv4Addr> {
+    let mut addresses = (peer, 0).to_socket_addrs()?.map(|address| address.ip());
+    let v4 = addresses.find_map(|address| if let IpAddr::V4(v4) = address { Some(v4) } else { None });
+    v4.ok_or_else(|| io::Error::other("only IPv6 addresses"))
+}
+
+/// *Ours*: 3.0.6 starts with an unknown interface on a ucast line, and then is deaf on that link.
+fn check_interface(interface: &str, span: Span, file: &FileName) -> Option<Diagnostic> {
+    nix::net::if_::if_nametoindex(interface).err()?;
+    let message = format!("this machine has no interface {interface}");
+    let problem = Diagnostic::new(Code::NoInterface, file.clone(), span, message);
+    Some(problem.help(format!("it has {}", interfaces().join(", "))))
+}
+
+fn check_resource(resource: &Resource, dir: &Path, file: &FileName) -> Option<Diagnostic> {
+    match resource {
+        Resource::Address(ip) => check_interface(ip.interface.as_ref()?, ip.span, file),
+        Resource::Script(call) => {
+            let places = [dir.join("resource.d"), PathBuf::from(INIT_DIR)];
+            if places.iter().any(|place| is_executable(&place.join(&call.name))) {
+                return None;
+            }
+            let message = format!("Cannot locate resource script {}", call.name);
+            let problem = Diagnostic::new(Code::NoScript, file.clone(), call.span, message);
+            let [first, second] = places;
+            let help = format!("put an executable of that name into {} or {}", first.display(), second.display());
+            Some(problem.help(help))
+        }
+    }
+}
+
+fn is_executable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// The text with a question mark for each byte that is not UTF-8, so that offsets stay.
+fn displayable(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '?'));
+    }
+    text
+}
+
+/// The text of a key file with a star for each byte that may belong to a secret.
+///
+/// Left are `auth` lines, numbers and methods. A second word without a third may be a key whose method was forgotten, and
+/// comments may hold old keys.
+fn masked(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let keep = match words.as_slice() {
+            ["auth", ..] => 2,
+            [_, "crc" | "md5" | "sha1", ..] | [_, _, _, ..] if !line.trim_start().starts_with('#') => 2,
+            [number, ..] if number.bytes().all(|byte| byte.is_ascii_digit()) => 1,
+            _ => 0,
+        };
+        let mut word = 0;
+        let mut in_word = false;
+        for c in line.chars() {
+            let blank = c.is_ascii_whitespace();
+            word += usize::from(!blank && !in_word);
+            in_word = !blank;
+            if blank || word <= keep {
+                safe.push(c);
+            } else {
+                safe.extend(std::iter::repeat_n('*', c.len_utf8()));
+            }
+        }
+    }
+    safe
+}
+
+/// `1 error`, `2 errors`.
+pub(crate) fn count(number: usize, one: &str, many: &str) -> impl Display {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_of_the_key_file_are_not_shown() {
+        let text = "auth 1\r\n# 3 sha1 old\n1 sha1 geheim more\n2 geheim\n  4 sha256 größe\ngeheim\n";
+        let shown = masked(text);
+        assert_eq!(shown, "auth 1\r\n* * **** ***\n1 sha1 ****** ****\n2 ******\n  4 sha256 *******\n******\n");
+        assert_eq!(shown.len(), text.len());
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_keep_their_number() {
+        assert_eq!(displayable(b"a\xff\xc3(\xe2\x82"), "a??(??");
+    }
+
+    #[test]
+    fn an_address_is_its_own_peer() {
+        assert_eq!(resolve("10.0.0.2").ok(), Some([10, 0, 0, 2].into()));
+        assert!(resolve("fe80::1").is_err());
+    }
+}
