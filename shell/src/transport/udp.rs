@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSliceMut};
-use std::net::{Ipv4Addr, SocketAddrV4, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use hb_core::config::{Medium, MediumKind};
@@ -419,7 +419,7 @@ fn open_sender(medium: &Medium, interface: Interface) -> Result<(OwnedFd, Sockad
         MediumKind::Ucast { peer, .. } => {
             setsockopt(&socket, sockopt::ReusePort, &true)?;
             setsockopt(&socket, sockopt::Ipv4Tos, &LOW_DELAY)?;
-            resolve(peer).ok_or_else(|| Problem::UnknownPeer(peer.clone()))?
+            crate::config::resolve(peer).map_err(|_| Problem::UnknownPeer(peer.clone()))?
         }
     };
     // WIRE 13 has this for `ucast` only. With two interfaces in one network it keeps a broadcast on its own cable too.
@@ -431,16 +431,6 @@ fn open_sender(medium: &Medium, interface: Interface) -> Result<(OwnedFd, Sockad
         })?;
     }
     Ok((socket, SockaddrIn::from(SocketAddrV4::new(address, medium.port))))
-}
-
-fn resolve(peer: &str) -> Option<Ipv4Addr> {
-    if let Ok(address) = peer.parse() {
-        return Some(address);
-    }
-    (peer, 0).to_socket_addrs().ok()?.find_map(|address| match address.ip() {
-        std::net::IpAddr::V4(address) => Some(address),
-        std::net::IpAddr::V6(_) => None,
-    })
 }
 
 fn new_socket() -> nix::Result<OwnedFd> {
