@@ -3,5 +3,7 @@
 //! Each body has a corpus of the same name; the tests run it on stable.
 
 pub mod config;
+pub mod node;
 
 pub use config::{authkeys, ha_cf, haresources};
+pub use node::node_inputs;

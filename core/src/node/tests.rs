@@ -80,8 +80,8 @@ impl Pair {
             now: self.now,
             wall_clock: UnixTime(1_700_000_000),
             generation: Generation(self.generation),
-            uuid: NodeUuid([which as u8 + 1; 16]),
-            seed: [which as u8; 32],
+            uuid: NodeUuid([[1; 16], [2; 16]][which]),
+            seed: [[3; 32], [4; 32]][which],
         };
         self.nodes[which] = Some(Node::new(self.configs[which].clone(), boot));
         self.step(which, Input::Wake);

@@ -31,8 +31,8 @@ fn book(hold: Holding, stable: bool) -> Book {
     Book { hold, starting_said: true, said: Some((hold, stable)), ..Book::default() }
 }
 
-fn acquire(set: Holding, because: Because) -> Option<Intent> {
-    Some(Intent::Acquire { set, because })
+fn acquire(set: Holding, because: Because) -> Intent {
+    Intent::Acquire { set, because }
 }
 
 #[test]
@@ -42,11 +42,11 @@ fn local_groups_are_taken_only_when_every_other_node_is_out_or_has_answered() {
         (Init, None, None),
         (Up, None, None),
         (Active, None, None),
-        (Active, Some(claim(Holding::NONE, false)), acquire(Holding::LOCAL, Because::Preferred)),
-        (Active, Some(claim(Holding::LOCAL, true)), acquire(Holding::LOCAL, Because::Preferred)),
+        (Active, Some(claim(Holding::NONE, false)), Some(acquire(Holding::LOCAL, Because::Preferred))),
+        (Active, Some(claim(Holding::LOCAL, true)), Some(acquire(Holding::LOCAL, Because::Preferred))),
         (Active, Some(Claim { releasing: true, ..claim(Holding::NONE, false) }), None),
         (Up, Some(claim(Holding::NONE, true)), None),
-        (Dead, None, acquire(Holding::LOCAL, Because::Dead(PEER))),
+        (Dead, None, Some(acquire(Holding::LOCAL, Because::Dead(PEER)))),
     ];
     for (liveness, claim, expected) in table {
         assert_eq!(decide(&view(liveness, claim), &book(Holding::NONE, false)), expected, "{liveness} {claim:?}");
@@ -73,7 +73,7 @@ fn the_groups_of_a_live_node_are_never_taken() {
 fn a_node_that_said_goodbye_is_succeeded_before_it_falls_silent() {
     let mut gone = view(Liveness::Active, None);
     gone.peers[0].gone = true;
-    assert_eq!(decide(&gone, &book(Holding::LOCAL, true)), acquire(Holding::FOREIGN, Because::Gone(PEER)));
+    assert_eq!(decide(&gone, &book(Holding::LOCAL, true)), Some(acquire(Holding::FOREIGN, Because::Gone(PEER))));
 }
 
 #[test]
