@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod daemonize;
+pub mod decode;
 mod launcher;
 pub mod log;
 pub mod pid_file;
