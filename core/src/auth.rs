@@ -161,23 +161,18 @@ impl Keyring {
 
     /// Checks the signature of a packet already taken apart and returns the index that signed it.
     pub fn authenticate(&self, packet: &Decoded<'_>) -> Result<u8, AuthError> {
-        match packet.format {
-            Format::Netstring => {
-                if packet.rest.is_empty() {
-                    return Err(AuthError::Unsigned);
-                }
-                let (signature, _) = wire::split_netstring(packet.rest).map_err(|_| AuthError::BadSignatureForm)?;
-                let (index, digest) = split_signature(signature)?;
-                let signer = &self.prepared(index)?.crossed;
-                confirm(index, digest, &signer.digest(|sink| sink.put(packet.message)))
-            }
-            Format::Classic => {
-                let signature = last_auth(&packet.fields).ok_or(AuthError::Unsigned)?;
-                let (index, digest) = split_signature(signature)?;
-                let signer = &self.prepared(index)?.own;
-                confirm(index, digest, &signer.digest(|sink| wire::digest_lines(sink, &packet.fields)))
-            }
-        }
+        let Signature { key, digest } = Signature::of(packet)?;
+        let prepared = self.prepared(key)?;
+        let expected = match packet.format {
+            Format::Netstring => prepared.crossed.digest(|sink| sink.put(packet.message)),
+            Format::Classic => prepared.own.digest(|sink| wire::digest_lines(sink, &packet.fields)),
+        };
+        if same_text(digest, expected.as_bytes()) { Ok(key) } else { Err(AuthError::WrongDigest { key }) }
+    }
+
+    /// The same entries with `index` as the outbound one: what a node has whose `auth` line says so.
+    pub fn with_current(&self, index: u8) -> Result<Keyring, KeyringError> {
+        Keyring::new(index, self.keys.iter().cloned())
     }
 
     /// `N HEX` over what `feed` puts into the sink, made with the outbound entry.
@@ -206,22 +201,38 @@ fn last_auth<'f>(fields: &'f Fields<'_>) -> Option<&'f [u8]> {
     })
 }
 
-/// Splits `N HEX`.
-fn split_signature(signature: &[u8]) -> Result<(u8, &[u8]), AuthError> {
-    let signature = core::str::from_utf8(signature).map_err(|_| AuthError::BadSignatureForm)?;
-    let (index, digest) = signature.split_once(' ').ok_or(AuthError::BadSignatureForm)?;
-    if index.starts_with('+') || digest.is_empty() {
-        return Err(AuthError::BadSignatureForm);
-    }
-    let index = index.parse().map_err(|_| AuthError::BadSignatureForm)?;
-    Ok((index, digest.as_bytes()))
+/// What a packet claims to be signed with; nothing about it is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signature<'p> {
+    /// The index of the entry.
+    pub key: u8,
+    /// The digest as text.
+    pub digest: &'p [u8],
 }
 
-fn confirm(key: u8, found: &[u8], expected: &HexDigest) -> Result<u8, AuthError> {
-    let expected = expected.as_bytes();
-    // The time must not tell how many leading digits of a forged digest were right.
+impl<'p> Signature<'p> {
+    /// The signature that a receiver looks at (WIRE 6.3).
+    pub fn of(packet: &'p Decoded<'_>) -> Result<Signature<'p>, AuthError> {
+        let signature = match packet.format {
+            Format::Netstring if packet.rest.is_empty() => return Err(AuthError::Unsigned),
+            Format::Netstring => wire::split_netstring(packet.rest).map_err(|_| AuthError::BadSignatureForm)?.0,
+            Format::Classic => last_auth(&packet.fields).ok_or(AuthError::Unsigned)?,
+        };
+        let signature = core::str::from_utf8(signature).map_err(|_| AuthError::BadSignatureForm)?;
+        let (key, digest) = signature.split_once(' ').ok_or(AuthError::BadSignatureForm)?;
+        // Parsing a number would take a sign too.
+        if key.starts_with('+') || digest.is_empty() {
+            return Err(AuthError::BadSignatureForm);
+        }
+        let key = key.parse().map_err(|_| AuthError::BadSignatureForm)?;
+        Ok(Signature { key, digest: digest.as_bytes() })
+    }
+}
+
+/// Compares two digests in a time that does not tell how many leading digits of a forged one were right.
+fn same_text(found: &[u8], expected: &[u8]) -> bool {
     let difference = found.iter().zip(expected).fold(0, |sum, (found, expected)| black_box(sum | (found ^ expected)));
-    if found.len() == expected.len() && difference == 0 { Ok(key) } else { Err(AuthError::WrongDigest { key }) }
+    found.len() == expected.len() && difference == 0
 }
 
 /// Fields whose signature was checked; the only thing a [`Message`](crate::wire::Message) is made of.

@@ -4,6 +4,7 @@ pub mod check;
 pub mod clock;
 pub mod config;
 pub mod daemonize;
+pub mod decode;
 mod launcher;
 pub mod log;
 pub mod pid_file;

@@ -167,9 +167,14 @@ pub fn expand(_: Algorithm, _: &[u8]) -> Result<Vec<u8>, WireError> {
 
 /// Expands a compressed payload and takes the message in it apart (WIRE 5).
 pub fn expand_message(algorithm: Algorithm, payload: &[u8]) -> Result<(Format, Fields<'static>), WireError> {
-    let plain = expand(algorithm, payload)?;
-    let decoded = super::decode_expansion(&plain)?;
-    Ok((decoded.format, decoded.fields.into_owned()))
+    let (format, fields, _) = read_expansion(&expand(algorithm, payload)?)?;
+    Ok((format, fields))
+}
+
+/// Takes the expansion of a payload apart: its format, the message, and the bytes behind it (a NUL in classic ones).
+pub fn read_expansion(plain: &[u8]) -> Result<(Format, Fields<'static>, Vec<u8>), WireError> {
+    let decoded = super::decode_expansion(plain)?;
+    Ok((decoded.format, decoded.fields.into_owned(), decoded.rest.to_vec()))
 }
 
 #[cfg(all(test, feature = "compression"))]
