@@ -251,6 +251,10 @@ impl Node {
         if self.is_newest_word(from, seq) {
             // It wants to know what we hold, changed or not.
             self.book.said = None;
+            if self.nodes.get(from).is_some_and(|peer| peer.claim.is_none()) {
+                // Now it is ready; our own question may have come too early for it. The answer goes out first.
+                self.deadlines.set(Timer::Starting, self.now);
+            }
         }
     }
 

@@ -171,7 +171,7 @@ fn two_nodes_started_together_take_their_own_groups_at_once() {
     let mut pair = Pair::new("on");
     pair.boot(0);
     pair.boot(1);
-    pair.run(millis(800));
+    pair.run(millis(300));
     assert_eq!(pair.holds(), ["local", "local"], "{:#?}", pair.log);
     assert!(pair.nodes.iter().flatten().all(|node| node.status().is_stable()));
 }
