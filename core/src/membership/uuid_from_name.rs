@@ -52,7 +52,7 @@ impl CLibraryRandom {
         random
     }
 
-    /// r[i] = r[i-3] + r[i-31], the sum also being the newest word.
+    /// `r[i] = r[i-3] + r[i-31]`, the sum also being the newest word.
     fn next(&mut self) -> u32 {
         let three_back = self.word(self.oldest.wrapping_add(WORDS - 3));
         let sum = self.word(self.oldest).wrapping_add(three_back);

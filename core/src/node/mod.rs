@@ -8,7 +8,7 @@
 //! | `resources.rs` | the rule book's intents carried out, clients answered |
 //! | `status.rs` | the read-only view |
 //!
-//! A packet: `Frame` -> [`Node::accept`] (cannot change state) -> sender and sequence -> handler of its type -> `decide`
+//! A packet: `Frame` -> `accept` (cannot change state) -> sender and sequence -> handler of its type -> `decide`
 //! until nothing is wanted -> `rearm`. A timer: `Wake` -> every due deadline in order -> the same end.
 
 mod life;

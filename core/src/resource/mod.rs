@@ -1,7 +1,7 @@
 //! Resources: who should run which group, and making it so. Read CLUSTER c and d first.
 //!
-//! *Deciding* is apart from *executing*. A rule book ([`classic`]) is a pure function from a [`View`] to an intent;
-//! the [`executor`] brings every group to where it is wanted, one queue a group, groups in parallel. Neither knows the
+//! *Deciding* is apart from *executing*. A rule book (`classic`) is a pure function from a `View` to an intent;
+//! the `executor` brings every group to where it is wanted, one queue a group, groups in parallel. Neither knows the
 //! other; `node/resources.rs` carries intents out.
 //!
 //! Invariants:
