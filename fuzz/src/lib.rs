@@ -4,6 +4,8 @@
 
 pub mod config;
 pub mod node;
+pub mod wire;
 
 pub use config::{authkeys, ha_cf, haresources};
 pub use node::node_inputs;
+pub use wire::wire_decode;
