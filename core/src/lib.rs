@@ -10,6 +10,7 @@ extern crate alloc;
 #[cfg(any(test, feature = "compression"))]
 extern crate std;
 
+pub mod arp;
 pub mod auth;
 pub mod config;
 pub mod digest;
