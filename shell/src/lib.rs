@@ -4,6 +4,7 @@ pub mod clock;
 pub mod daemonize;
 mod launcher;
 pub mod log;
+pub mod net;
 pub mod pid_file;
 pub mod process;
 pub mod realtime;
