@@ -72,6 +72,7 @@ extern crate alloc;
 extern crate std;
 
 mod action;
+pub mod arp;
 pub mod auth;
 pub mod config;
 mod deadlines;

@@ -7,6 +7,7 @@ pub mod daemonize;
 pub mod decode;
 mod launcher;
 pub mod log;
+pub mod net;
 pub mod pid_file;
 pub mod process;
 pub mod realtime;

@@ -8,6 +8,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use nix::libc;
 use nix::unistd::ForkResult;
@@ -112,4 +114,40 @@ pub(crate) fn set_multicast_interface(socket: impl AsFd, index: u32, address: Ip
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+// ---- network ----
+
+/// Sends one complete Ethernet frame through the interface with this number; never waits.
+///
+/// `socket` is an AF_PACKET socket of type SOCK_RAW.
+pub(crate) fn send_frame(socket: impl AsFd, interface: u32, frame: &[u8]) -> io::Result<()> {
+    // SAFETY: all fields are integers or arrays of them, for which zero is a value.
+    let mut address: libc::sockaddr_ll = unsafe { MaybeUninit::zeroed().assume_init() };
+    address.sll_family = libc::c_ushort::try_from(libc::AF_PACKET).unwrap_or_default();
+    address.sll_ifindex = c_int::try_from(interface).map_err(io::Error::other)?;
+    let address_length = libc::socklen_t::try_from(size_of_val(&address)).unwrap_or(0);
+    // SAFETY: both pointers are to memory that outlives the call, which only reads it, with the lengths as given.
+    let sent = unsafe {
+        libc::sendto(
+            socket.as_fd().as_raw_fd(),
+            frame.as_ptr().cast(),
+            frame.len(),
+            libc::MSG_DONTWAIT,
+            (&raw const address).cast(),
+            address_length,
+        )
+    };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Makes the program that `command` starts die by SIGKILL as soon as the thread that starts it ends.
+pub(crate) fn die_with_thread(command: &mut Command) {
+    // SAFETY: between fork and exec the closure makes one system call and allocates nothing.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        });
+    }
 }

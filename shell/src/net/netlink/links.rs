@@ -1,0 +1,78 @@
+//! Making and changing interfaces, for the laboratories of [`namespace`](crate::net::namespace).
+
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
+    LinkMessage,
+};
+
+use super::Netlink;
+
+impl Netlink {
+    /// Makes a cable with two ends: `name` here, `peer` in the network namespace `elsewhere`.
+    pub fn create_veth(&mut self, name: &str, peer: &str, elsewhere: BorrowedFd<'_>) -> io::Result<()> {
+        let mut far_end = named(peer);
+        far_end.attributes.push(LinkAttribute::NetNsFd(elsewhere.as_raw_fd()));
+        let data = LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(far_end)));
+        let mut message = named(name);
+        message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), data]));
+        self.create(message)
+    }
+
+    /// Makes a bridge, the switch that cables are plugged into.
+    pub fn create_bridge(&mut self, name: &str) -> io::Result<()> {
+        let mut message = named(name);
+        message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
+        self.create(message)
+    }
+
+    /// Plugs the interface `link` into `bridge`, or pulls it out with `None`.
+    pub fn set_bridge(&mut self, link: u32, bridge: Option<u32>) -> io::Result<()> {
+        self.change(link, |message| message.attributes.push(LinkAttribute::Controller(bridge.unwrap_or(0))))
+    }
+
+    /// Switches an interface on or off.
+    pub fn set_up(&mut self, link: u32, up: bool) -> io::Result<()> {
+        self.change(link, |message| {
+            message.header.change_mask = LinkFlags::Up;
+            message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+        })
+    }
+
+    /// Moves an interface into another network namespace; it loses its addresses.
+    pub fn move_link(&mut self, link: u32, namespace: BorrowedFd<'_>) -> io::Result<()> {
+        self.change(link, |message| message.attributes.push(LinkAttribute::NetNsFd(namespace.as_raw_fd())))
+    }
+
+    /// Stops the kernel from giving the interface a link-local IPv6 address, and so from looking for duplicates and routers.
+    ///
+    /// On a kernel without IPv6 there is nothing to stop, which is no error.
+    pub fn without_link_local(&mut self, link: u32) -> io::Result<()> {
+        let mode = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)]);
+        match self.change(link, |message| message.attributes.push(LinkAttribute::AfSpecUnspec(vec![mode]))) {
+            Err(error) if error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn create(&mut self, message: LinkMessage) -> io::Result<()> {
+        self.request(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL).map(drop)
+    }
+
+    fn change(&mut self, link: u32, edit: impl FnOnce(&mut LinkMessage)) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = link;
+        edit(&mut message);
+        self.request(RouteNetlinkMessage::SetLink(message), 0).map(drop)
+    }
+}
+
+fn named(name: &str) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    message
+}

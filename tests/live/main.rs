@@ -1,0 +1,37 @@
+//! Tests against the real kernel: machines of namespaces, real packets, real programs.
+//!
+//! Where the kernel forbids namespaces every test counts as ignored, with the reason beside it.
+//! A new file of tests is one more module and one more line in `trials`.
+
+mod addresses;
+mod announcements;
+mod machines;
+mod outages;
+mod scene;
+
+use hb_shell::net::namespace;
+use libtest_mimic::{Arguments, Completion, Trial};
+
+use crate::scene::Outcome;
+
+/// A named test.
+type Test = (&'static str, fn() -> Outcome);
+
+fn tests() -> Vec<Test> {
+    [addresses::TESTS, announcements::TESTS, machines::TESTS, outages::TESTS].concat()
+}
+
+fn main() {
+    // Before anything starts a thread.
+    let entered = namespace::enter();
+    let arguments = Arguments::from_args();
+    let hindrance = entered.err().map(|error| error.to_string());
+    let trials = tests().into_iter().map(|(name, test)| {
+        let hindrance = hindrance.clone();
+        Trial::ignorable_test(name, move || match hindrance {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => test().map_err(|error| format!("{error:#}").into()),
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit();
+}
