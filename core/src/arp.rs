@@ -8,6 +8,7 @@
 //!
 //! The frames are complete, Ethernet header included, and constant but for two holes: the hardware address and the VIP.
 
+use crate::action::ArpKind;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -33,15 +34,6 @@ const OVERRIDE: u8 = 0x20;
 const TARGET_LINK_LAYER_ADDRESS: u8 = 2;
 /// A neighbour message with any other hop limit may come from beyond a router and is ignored (RFC 4861, 7.1.2).
 const HOP_LIMIT: u8 = 255;
-
-/// Which of the two ARP messages announces an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ArpKind {
-    /// Who-has VIP tell VIP.
-    Request,
-    /// VIP is-at MAC, to everybody.
-    Reply,
-}
 
 /// Makes the ARP frame that announces `address` at `mac`.
 ///
@@ -113,8 +105,8 @@ fn fill<const LEN: usize, const PARTS: usize>(parts: [&[u8]; PARTS]) -> [u8; LEN
 
 #[cfg(test)]
 mod tests {
-    use alloc::format;
     use alloc::string::String;
+    use core::fmt::Write as _;
 
     use etherparse::{
         ArpHardwareId, ArpOperation, EtherType, Icmpv6Type, LinkSlice, NetSlice, SlicedPacket, TransportSlice,
@@ -152,7 +144,10 @@ mod tests {
         let request = "ffffffffffffaa508e517da008060001080006040001aa508e517da00a4d00640000000000000a4d0064";
         let reply = "ffffffffffffaa508e517da008060001080006040002aa508e517da00a4d0064aa508e517da00a4d0064";
         for (kind, captured) in [(ArpKind::Request, request), (ArpKind::Reply, reply)] {
-            let ours: String = gratuitous(kind, CARD, VIP).iter().map(|byte| format!("{byte:02x}")).collect();
+            let mut ours = String::new();
+            for byte in gratuitous(kind, CARD, VIP) {
+                write!(ours, "{byte:02x}").unwrap();
+            }
             assert_eq!(ours, captured);
         }
     }

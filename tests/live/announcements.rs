@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use etherparse::{NetSlice, SlicedPacket};
-use hb_core::arp::{ArpKind, Mac};
+use hb_core::ArpKind;
+use hb_core::arp::Mac;
 use hb_shell::net::announce::Announcer;
 use hb_shell::net::echo::Probe;
 use hb_shell::net::namespace::Machine;

@@ -1,1 +1,4 @@
-//! Helpers shared by the tests of this workspace.
+//! Helpers shared by the live tests, the tests beside a real Heartbeat and the benchmarks.
+
+pub mod observe;
+pub mod real;

@@ -6,7 +6,8 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
-use hb_core::arp::{ArpKind, Mac, advertisement, gratuitous};
+use hb_core::ArpKind;
+use hb_core::arp::{Mac, advertisement, gratuitous};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::vip::Placed;

@@ -1,0 +1,105 @@
+//! A real Heartbeat 3.0.6 (Debian package `heartbeat`) on a machine of a laboratory.
+//!
+//! The program has fixed paths; the machine sees private directories in their place.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use hb_shell::net::namespace::{Machine, Mount};
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// The daemon of the Debian package.
+pub const PROGRAM: &str = "/usr/lib/heartbeat/heartbeat";
+
+/// Why no real Heartbeat can run here; `None` if it can.
+pub fn missing() -> Option<String> {
+    if !Path::new(PROGRAM).exists() {
+        return Some(format!("{PROGRAM} is not installed (Debian package heartbeat)"));
+    }
+    (!nix::unistd::geteuid().is_root()).then(|| "a real Heartbeat needs root".to_owned())
+}
+
+/// One node of the real program: its private directories and, while it runs, its process.
+#[derive(Debug)]
+pub struct RealNode {
+    directory: PathBuf,
+    process: Option<Child>,
+}
+
+impl RealNode {
+    /// Prepares `directory` as the home of a node with these three files. `logfile` is added to ha.cf.
+    pub fn new(directory: &Path, ha_cf: &str, haresources: &str, authkeys: &str) -> Result<RealNode> {
+        fs::create_dir_all(directory)?;
+        for (original, copy) in [("/etc/ha.d", "ha.d"), ("/var/lib/heartbeat", "state")] {
+            let status = Command::new("cp").arg("-a").arg(original).arg(directory.join(copy)).status()?;
+            ensure!(status.success(), "cannot copy {original}");
+        }
+        let node = RealNode { directory: directory.to_owned(), process: None };
+        let ha_d = directory.join("ha.d");
+        // It logs under /run, which is private to the machine; /run shows this directory.
+        fs::create_dir_all(directory.join("run"))?;
+        fs::write(ha_d.join("ha.cf"), format!("logfile /run/ha-log\n{ha_cf}"))?;
+        fs::write(ha_d.join("haresources"), haresources)?;
+        let mut keys =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(ha_d.join("authkeys"))?;
+        keys.write_all(authkeys.as_bytes())?;
+        let sockets = directory.join("run/heartbeat");
+        let status = Command::new("cp").arg("-a").arg("/run/heartbeat").arg(&sockets).status();
+        if !status.is_ok_and(|status| status.success()) {
+            // Only systemd-tmpfiles makes it at boot.
+            for name in ["", "ccm", "crm", "dopd"] {
+                fs::create_dir_all(sockets.join(name))?;
+            }
+            let status = Command::new("chown").arg("-R").arg("hacluster:haclient").arg(&sockets).status()?;
+            ensure!(status.success(), "cannot give {} to hacluster", sockets.display());
+            fs::set_permissions(&sockets, Permissions::from_mode(0o750))?;
+        }
+        Ok(node)
+    }
+
+    /// What the machine must see in place of the fixed paths.
+    pub fn mounts(&self) -> Vec<Mount> {
+        let bind =
+            |source: &str, target: &str| Mount::Bind { source: self.directory.join(source), target: target.into() };
+        vec![bind("ha.d", "/etc/ha.d"), bind("state", "/var/lib/heartbeat"), bind("run", "/run")]
+    }
+
+    /// Starts the program in the foreground of `machine`.
+    pub fn start(&mut self, machine: &Machine) -> Result<()> {
+        let output = OpenOptions::new().create(true).append(true).open(self.directory.join("output"))?;
+        let mut command = Command::new(PROGRAM);
+        command.arg("-f").stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        self.process = Some(machine.spawn(command).context("cannot start the real Heartbeat")?);
+        Ok(())
+    }
+
+    /// Runs one of the program's own tools in `machine` and returns what it printed.
+    pub fn tool(machine: &Machine, program: &str, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = machine.spawn(command)?.wait_with_output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if !output.status.success() {
+            bail!("{program} {arguments:?}: {} {text}{}", output.status, String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(text)
+    }
+
+    /// Forgets the process after its machine was killed.
+    pub fn reap(&mut self) -> Result<()> {
+        if let Some(mut process) = self.process.take() {
+            // It may have ended before.
+            let _: std::io::Result<()> = process.kill();
+            process.wait()?;
+        }
+        Ok(())
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        let read = |name: &str| fs::read_to_string(self.directory.join(name)).unwrap_or_default();
+        read("output") + &read("run/ha-log")
+    }
+}
