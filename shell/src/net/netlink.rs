@@ -36,7 +36,8 @@ const ANSWER_MAX: usize = 32 * 1024;
 pub struct Netlink {
     socket: Socket,
     sequence: u32,
-    buffer: Vec<u8>,
+    question: Vec<u8>,
+    answer: Box<[u8]>,
 }
 
 /// An interface.
@@ -94,7 +95,7 @@ impl Netlink {
         let timeout = TimeVal::milliseconds(i64::try_from(TIMEOUT.as_millis()).unwrap_or(i64::MAX));
         setsockopt(&socket, sockopt::ReceiveTimeout, &timeout)?;
         setsockopt(&socket, sockopt::SendTimeout, &timeout)?;
-        Ok(Netlink { socket, sequence: 0, buffer: Vec::new() })
+        Ok(Netlink { socket, sequence: 0, question: Vec::new(), answer: vec![0; ANSWER_MAX].into_boxed_slice() })
     }
 
     /// Lists the interfaces.
@@ -193,25 +194,24 @@ impl Netlink {
         header.sequence_number = self.sequence;
         let mut packet = NetlinkMessage::new(header, NetlinkPayload::from(message));
         packet.finalize();
-        self.buffer.resize(packet.buffer_len(), 0);
-        packet.serialize(&mut self.buffer);
-        self.socket.send(&self.buffer, 0)?;
+        self.question.resize(packet.buffer_len(), 0);
+        packet.serialize(&mut self.question);
+        self.socket.send(&self.question, 0)?;
         self.collect()
     }
 
     fn collect(&mut self) -> io::Result<Vec<RouteNetlinkMessage>> {
         let mut answers = Vec::new();
         loop {
-            self.buffer.resize(ANSWER_MAX, 0);
             let flags = MsgFlags::MSG_TRUNC;
             let length = loop {
-                match nix::sys::socket::recv(std::os::fd::AsRawFd::as_raw_fd(&self.socket), &mut self.buffer, flags) {
+                match nix::sys::socket::recv(std::os::fd::AsRawFd::as_raw_fd(&self.socket), &mut self.answer, flags) {
                     Err(nix::errno::Errno::EINTR) => {}
                     Err(nix::errno::Errno::EAGAIN) => return Err(io::ErrorKind::TimedOut.into()),
                     other => break other?,
                 }
             };
-            let mut rest = self.buffer.get(..length).ok_or_else(|| invalid("an answer is too long"))?;
+            let mut rest = self.answer.get(..length).ok_or_else(|| invalid("an answer is too long"))?;
             while !rest.is_empty() {
                 let packet = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(invalid)?;
                 // Messages begin at multiples of four bytes.

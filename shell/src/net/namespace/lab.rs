@@ -4,9 +4,13 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::machine::Machine;
 use crate::net::netlink::{Address, Netlink, bits};
+
+/// How often, a millisecond apart, a new port is asked whether it passes packets; normally once or twice.
+const PORT_ROUNDS: usize = 5000;
 
 /// A laboratory; its end is the end of its networks, which leaves the machines without carrier.
 #[derive(Debug)]
@@ -91,10 +95,24 @@ impl Lab {
                 is_secondary: false,
             })?;
         }
+        self.wait_for_port(cable)?;
         Ok(cable)
     }
 
+    /// Waits until packets pass: the kernel tells the switch of a new carrier later, from a thread of its own.
+    fn wait_for_port(&mut self, cable: Cable) -> io::Result<()> {
+        for _ in 0..PORT_ROUNDS {
+            if self.netlink.is_forwarding(cable.port)? {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "a port of the switch does not pass packets"))
+    }
+
     /// Pulls a cable, or puts it back, so that machine and switch notice: the carrier goes.
+    ///
+    /// Packets pass a moment after the signal is back, as with real switches.
     pub fn set_signal(&mut self, cable: Cable, signal: bool) -> io::Result<()> {
         self.netlink.set_up(cable.port, signal)
     }

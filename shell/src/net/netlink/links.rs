@@ -6,8 +6,8 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
-    LinkMessage,
+    AfSpecInet6, AfSpecUnspec, BridgePortState, In6AddrGenMode, InfoBridgePort, InfoData, InfoKind, InfoPortData,
+    InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 
 use super::Netlink;
@@ -33,6 +33,25 @@ impl Netlink {
     /// Plugs the interface `link` into `bridge`, or pulls it out with `None`.
     pub fn set_bridge(&mut self, link: u32, bridge: Option<u32>) -> io::Result<()> {
         self.change(link, |message| message.attributes.push(LinkAttribute::Controller(bridge.unwrap_or(0))))
+    }
+
+    /// Whether the port `link` of a bridge passes packets on; after its cable is plugged in that takes the kernel a moment.
+    pub fn is_forwarding(&mut self, link: u32) -> io::Result<bool> {
+        let mut question = LinkMessage::default();
+        question.header.index = link;
+        let answers = self.request(RouteNetlinkMessage::GetLink(question), 0)?;
+        let attributes = answers.into_iter().flat_map(|answer| match answer {
+            RouteNetlinkMessage::NewLink(message) => message.attributes,
+            _ => Vec::new(),
+        });
+        let facts = attributes.flat_map(|attribute| match attribute {
+            LinkAttribute::LinkInfo(facts) => facts,
+            _ => Vec::new(),
+        });
+        let forwarding = InfoBridgePort::State(BridgePortState::Forwarding);
+        Ok(facts.into_iter().any(
+            |fact| matches!(fact, LinkInfo::PortData(InfoPortData::BridgePort(port)) if port.contains(&forwarding)),
+        ))
     }
 
     /// Switches an interface on or off.
