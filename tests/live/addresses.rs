@@ -94,7 +94,7 @@ fn unplaceable() -> Outcome {
     netlink.add_route("0.0.0.0".parse()?, 0, "10.77.0.9".parse()?)?;
     match vip::resolve(netlink, &vip("192.0.2.7")) {
         Err(error @ VipError::DefaultRoute { .. }) => {
-            ensure!(error.to_string().ends_with("192.0.2.7/32/eth0"), "{error}")
+            ensure!(error.to_string().ends_with("192.0.2.7/32/eth0"), "{error}");
         }
         other => bail!("with a default route only: {other:?}"),
     }
