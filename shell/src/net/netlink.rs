@@ -167,22 +167,6 @@ impl Netlink {
         Ok(answers.into_iter().find_map(route_of))
     }
 
-    /// Adds a route to `network` through `gateway`.
-    pub fn add_route(&mut self, network: IpAddr, prefix: u8, gateway: IpAddr) -> io::Result<()> {
-        let mut message = RouteMessage::default();
-        message.header.address_family = family(network);
-        message.header.destination_prefix_length = prefix;
-        message.header.table = netlink_packet_route::route::RouteHeader::RT_TABLE_MAIN;
-        message.header.protocol = netlink_packet_route::route::RouteProtocol::Static;
-        message.header.scope = netlink_packet_route::route::RouteScope::Universe;
-        message.header.kind = RouteType::Unicast;
-        if prefix > 0 {
-            message.attributes.push(RouteAttribute::Destination(RouteAddress::from(network)));
-        }
-        message.attributes.push(RouteAttribute::Gateway(RouteAddress::from(gateway)));
-        self.request(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL).map(drop)
-    }
-
     /// Sends one request and collects what is answered until its end.
     pub(super) fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
         self.sequence = self.sequence.wrapping_add(1);

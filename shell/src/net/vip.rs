@@ -368,6 +368,13 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_right_is_named_and_everything_else_is_the_kernels_word() {
+        let text = |code| placed("10.0.0.7").error("adding", io::Error::from_raw_os_error(code)).to_string();
+        assert_eq!(text(libc::EPERM), "changing 10.0.0.7 needs root or the capability CAP_NET_ADMIN");
+        assert_eq!(text(libc::ENODEV), "adding 10.0.0.7: No such device (os error 19)");
+    }
+
+    #[test]
     fn networks_are_compared_by_their_prefix() {
         let within = |a: &str, b: &str, prefix| is_in_network(a.parse().unwrap(), b.parse().unwrap(), prefix);
         assert!(within("10.77.0.100", "10.77.0.1", 24));

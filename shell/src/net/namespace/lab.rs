@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use nix::sched::{CloneFlags, unshare};
+
 use super::machine::Machine;
 use crate::net::netlink::{Address, Netlink, bits};
 
@@ -15,9 +17,8 @@ const PORT_ROUNDS: usize = 5000;
 /// A laboratory; its end is the end of its networks, which leaves the machines without carrier.
 #[derive(Debug)]
 pub struct Lab {
-    // Dropped before the hub's thread ends; the namespace lives until both are gone.
+    /// A channel into the namespace of the switches, which an open socket keeps alive.
     netlink: Netlink,
-    hub: Machine,
     made: u32,
 }
 
@@ -51,8 +52,14 @@ pub struct NotAnInterfaceAddress(String);
 impl Lab {
     /// Makes a laboratory without machines; the process must have called [`enter`](super::enter).
     pub fn new() -> io::Result<Lab> {
-        let hub = Machine::new("hub", &[])?;
-        Ok(Lab { netlink: hub.netlink()?, hub, made: 0 })
+        let make_hub = || {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            Netlink::open()
+        };
+        // In a thread of its own, since the calling one shall stay where it is.
+        let hub = std::thread::Builder::new().name("hub".to_owned()).spawn(make_hub)?;
+        let netlink = hub.join().map_err(|_| io::Error::other("the thread of the hub panicked"))??;
+        Ok(Lab { netlink, made: 0 })
     }
 
     /// Makes a network without machines.
@@ -120,11 +127,6 @@ impl Lab {
     /// Cuts a cable, or heals it, without a sign: the interface keeps its carrier, and no packet comes through.
     pub fn set_joined(&mut self, cable: Cable, joined: bool) -> io::Result<()> {
         self.netlink.set_bridge(cable.port, joined.then_some(cable.bridge))
-    }
-
-    /// The machine that the switches are in; it sees nothing of the traffic unless it listens.
-    pub fn hub(&self) -> &Machine {
-        &self.hub
     }
 
     fn name(&mut self, kind: &str) -> String {

@@ -1,6 +1,7 @@
-//! Making and changing interfaces, for the laboratories of [`namespace`](crate::net::namespace).
+//! Making and changing interfaces and routes, for the laboratories of [`namespace`](crate::net::namespace).
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
@@ -8,6 +9,9 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, BridgePortState, In6AddrGenMode, InfoBridgePort, InfoData, InfoKind, InfoPortData,
     InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 
 use super::Netlink;
@@ -62,11 +66,6 @@ impl Netlink {
         })
     }
 
-    /// Moves an interface into another network namespace; it loses its addresses.
-    pub fn move_link(&mut self, link: u32, namespace: BorrowedFd<'_>) -> io::Result<()> {
-        self.change(link, |message| message.attributes.push(LinkAttribute::NetNsFd(namespace.as_raw_fd())))
-    }
-
     /// Stops the kernel from giving the interface a link-local IPv6 address, and so from looking for duplicates and routers.
     ///
     /// On a kernel without IPv6 there is nothing to stop, which is no error.
@@ -76,6 +75,22 @@ impl Netlink {
             Err(error) if error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) => Ok(()),
             other => other,
         }
+    }
+
+    /// Adds a route to `network` through `gateway`.
+    pub fn add_route(&mut self, network: IpAddr, prefix: u8, gateway: IpAddr) -> io::Result<()> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = super::family(network);
+        message.header.destination_prefix_length = prefix;
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.protocol = RouteProtocol::Static;
+        message.header.scope = RouteScope::Universe;
+        message.header.kind = RouteType::Unicast;
+        if prefix > 0 {
+            message.attributes.push(RouteAttribute::Destination(RouteAddress::from(network)));
+        }
+        message.attributes.push(RouteAttribute::Gateway(RouteAddress::from(gateway)));
+        self.request(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL).map(drop)
     }
 
     fn create(&mut self, message: LinkMessage) -> io::Result<()> {
