@@ -20,7 +20,7 @@ use crate::render::{Paint, render};
 pub const CONFIG_DIR: &str = "/etc/ha.d";
 
 /// Where scripts are looked for after resource.d of the configuration directory.
-const INIT_DIR: &str = "/etc/init.d";
+pub(crate) const INIT_DIR: &str = "/etc/init.d";
 
 /// No more than this is read of a file, one byte more than the core accepts.
 const READ_MAX: u64 = (1 << 20) + 1;
@@ -55,9 +55,14 @@ impl Loaded {
     }
 }
 
+/// The name of this node: the one given, else the first line of nodeinfo in `dir`, else `uname -n` (WIRE 8).
+pub fn local_name(dir: &Path, node: Option<&str>) -> String {
+    node.map(str::to_owned).or_else(|| nodeinfo(dir)).unwrap_or_else(uname)
+}
+
 /// Reads ha.cf, haresources, authkeys and nodeinfo in `dir`; `node` overrides the name of this node.
 pub fn load(dir: &Path, node: Option<&str>) -> Loaded {
-    let local_name = node.map(str::to_owned).or_else(|| nodeinfo(dir)).unwrap_or_else(uname);
+    let local_name = local_name(dir, node);
     let ha_cf = Source::read(&dir.join("ha.cf"), "config file");
     let haresources = Source::read(&dir.join("haresources"), "resource file");
     let authkeys = Source::read(&dir.join("authkeys"), "keyfile");

@@ -3,7 +3,7 @@
 //! The loop hands a line to a bounded queue and goes on; a thread of its own waits for the disk. When the queue is full
 //! the line is lost and counted, and the log says how many were.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use hb_core::Level;
 use hb_core::config::Facility;
 
 use crate::sys::{LocalTime, local_time};
@@ -27,42 +28,13 @@ const SYSLOG_LIMIT: Duration = Duration::from_millis(500);
 const SYSLOG: &str = "/dev/log";
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// How much a line matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
-    /// For those who look for a fault; only in the debug file.
-    Debug,
-    /// What happens.
-    Info,
-    /// What may need attention.
-    Warn,
-    /// What needs attention.
-    Error,
-    /// What needs attention now.
-    Crit,
-}
-
-impl Level {
-    fn severity(self) -> u8 {
-        match self {
-            Level::Debug => 7,
-            Level::Info => 6,
-            Level::Warn => 4,
-            Level::Error => 3,
-            Level::Crit => 2,
-        }
-    }
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Level::Debug => "debug",
-            Level::Info => "info",
-            Level::Warn => "WARN",
-            Level::Error => "ERROR",
-            Level::Crit => "CRIT",
-        })
+fn severity(level: Level) -> u8 {
+    match level {
+        Level::Debug => 7,
+        Level::Info => 6,
+        Level::Warn => 4,
+        Level::Error => 3,
+        Level::Crit => 2,
     }
 }
 
@@ -223,7 +195,7 @@ impl Writer {
 
 /// `heartbeat: [pid]: level: text`, on one line whatever the text holds: it may quote what came from the network.
 fn message(pid: u32, line: &Line) -> String {
-    let mut message = format!("heartbeat: [{pid}]: {}: ", line.level);
+    let mut message = format!("heartbeat: [{pid}]: {}: ", line.level.word());
     message.extend(line.text.chars().map(|letter| if letter.is_control() && letter != '\t' { ' ' } else { letter }));
     message
 }
@@ -277,7 +249,7 @@ struct Syslog {
 
 impl Syslog {
     fn send(&mut self, level: Level, message: &str) {
-        let datagram = format!("<{}>{message}", self.facility.number() * 8 + level.severity());
+        let datagram = format!("<{}>{message}", self.facility.number() * 8 + severity(level));
         // A restarted syslog has a new socket: the second attempt finds it.
         for _ in 0..2 {
             if self.socket.is_none() {

@@ -1,2 +1,7 @@
-//! The command.
-fn main() {}
+//! The program `heartbeat`; everything is in the library, where tests reach it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hb_shell::cli::main()
+}

@@ -1,0 +1,276 @@
+//! The command line: the letters of 3.0.6 (CLUSTER g.6) and subcommands of our own.
+
+use crate::check::{self, CheckArgs};
+use crate::daemon::{self, Options};
+use crate::decode::{self, DecodeArgs};
+use crate::demo::{self, DemoArgs};
+use crate::pid_file::{Holder, PidFile};
+use crate::{config, status, testbed};
+use anyhow::{Context as _, Result};
+use clap::{Args, Parser, Subcommand};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use serde_json::{Value, json};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Exit codes of the original (LSB).
+mod code {
+    pub(super) const GENERIC: u8 = 1;
+    pub(super) const NOT_PERMITTED: u8 = 4;
+    /// `-s`: not running, and no pid file.
+    pub(super) const STOPPED: u8 = 3;
+}
+
+/// High availability for a pair of machines: keeps addresses and services on exactly one of them.
+///
+/// Without a command the daemon is started in the background, as Heartbeat 3.0.6 does.
+#[derive(Parser, Debug)]
+#[command(name = "heartbeat", disable_version_flag = true, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(flatten)]
+    legacy: Legacy,
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    places: Places,
+}
+
+/// Where a daemon lives; several of them can share one machine.
+#[derive(Args, Clone, Debug)]
+struct Places {
+    /// Directory of ha.cf, haresources, authkeys and resource.d.
+    #[arg(long, global = true, value_name = "DIR", default_value = config::CONFIG_DIR)]
+    config_dir: PathBuf,
+    /// Directory that keeps generation and uuid.
+    #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/heartbeat")]
+    state_dir: PathBuf,
+    /// Directory of pid file and control socket.
+    #[arg(long, global = true, value_name = "DIR", default_value = "/run/heartbeat")]
+    run_dir: PathBuf,
+    /// Name of this node, instead of the file nodeinfo or `uname -n`.
+    #[arg(long, global = true, value_name = "NAME")]
+    node: Option<String>,
+}
+
+/// The letters of 3.0.6.
+#[expect(clippy::struct_excessive_bools, reason = "the letters of a command line")]
+#[derive(Args, Debug)]
+struct Legacy {
+    /// Stop the running daemon: it releases its resources, and this waits for its end.
+    #[arg(short = 'k', conflicts_with_all = ["status", "version", "foreground"])]
+    kill: bool,
+    /// Tell whether the daemon runs.
+    #[arg(short = 's', conflicts_with = "version")]
+    status: bool,
+    /// Print the version.
+    #[arg(short = 'V', long = "version")]
+    version: bool,
+    /// Stay in the foreground.
+    #[arg(short = 'f')]
+    foreground: bool,
+    /// Log more; may be repeated.
+    #[arg(short = 'd', action = clap::ArgAction::Count)]
+    debug: u8,
+    /// Without real-time scheduling and locked memory.
+    #[arg(short = 'l')]
+    no_realtime: bool,
+    /// Print what the configuration will do before starting.
+    #[arg(short = 'v')]
+    verbose: bool,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run the daemon in the foreground; reports readiness to systemd.
+    Run(RunArgs),
+    /// Check the configuration: every problem with its place, and what a good one will do.
+    Check {
+        /// Print one JSON document instead of text.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show nodes, links and groups as the running daemon sees them.
+    Status {
+        /// Print the daemon's JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give groups to the other node and wait until it runs them.
+    Standby(Move),
+    /// Take groups from the other node and wait until they run here.
+    Takeover(Move),
+    /// Show what is in packets, and why they fail authentication.
+    Decode(DecodeArgs),
+    /// Show a failover on this machine: two daemons, a client, no root and no installation needed.
+    Demo(DemoArgs),
+}
+
+#[derive(Args, Debug)]
+struct RunArgs {
+    /// Log more; may be repeated.
+    #[arg(short = 'd', action = clap::ArgAction::Count)]
+    debug: u8,
+    /// Without real-time scheduling and locked memory.
+    #[arg(short = 'l')]
+    no_realtime: bool,
+}
+
+#[derive(Args, Debug)]
+struct Move {
+    /// Which groups, seen from this node.
+    #[arg(value_parser = ["all", "local", "foreign", "failback"], default_value = "all")]
+    set: String,
+}
+
+/// The program `heartbeat`.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("heartbeat: {error:#}");
+            ExitCode::from(code::GENERIC)
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<ExitCode> {
+    let places = &cli.places;
+    let code = match &cli.command {
+        None => return legacy(&cli.legacy, places),
+        Some(Command::Run(args)) => daemon::run(&options(places, true, !args.no_realtime, args.debug)),
+        Some(Command::Check { json }) => {
+            check::run(&CheckArgs { json: *json, config_dir: places.config_dir.clone(), node: places.node.clone() })
+        }
+        Some(Command::Status { json }) => show_status(places, *json)?,
+        Some(Command::Standby(Move { set })) => order(places, "standby", set)?,
+        Some(Command::Takeover(Move { set })) => order(places, "takeover", set)?,
+        Some(Command::Decode(args)) => {
+            decode::run(args, io::stdin().lock(), io::stdout().lock())?;
+            0
+        }
+        Some(Command::Demo(args)) => return demo::run(args, &mut io::stdout().lock()),
+    };
+    Ok(ExitCode::from(code))
+}
+
+fn options(places: &Places, foreground: bool, realtime: bool, debug: u8) -> Options {
+    Options {
+        config_dir: places.config_dir.clone(),
+        state_dir: places.state_dir.clone(),
+        run_dir: places.run_dir.clone(),
+        node: places.node.clone(),
+        foreground,
+        realtime,
+        debug,
+    }
+}
+
+fn legacy(args: &Legacy, places: &Places) -> Result<ExitCode> {
+    let options = options(places, args.foreground, !args.no_realtime, args.debug);
+    if args.version {
+        println!("{}", env!("CARGO_PKG_VERSION"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let code = if args.status {
+        is_running(&options)
+    } else if args.kill {
+        stop(&options.pid_file())?
+    } else {
+        if args.verbose {
+            let (config_dir, node) = (places.config_dir.clone(), places.node.clone());
+            check::run(&CheckArgs { json: false, config_dir, node });
+        }
+        daemon::run(&options)
+    };
+    Ok(ExitCode::from(code))
+}
+
+/// `-s`, in the original's words.
+fn is_running(options: &Options) -> u8 {
+    match PidFile::holder(&options.pid_file()) {
+        Holder::Alive(pid) => {
+            let name = config::local_name(&options.config_dir, options.node.as_deref());
+            println!("heartbeat OK [pid {pid} et al] is running on {name} [{name}]...");
+            0
+        }
+        Holder::Stale => {
+            println!("heartbeat is stopped. No process (its pid file is left over)");
+            code::GENERIC
+        }
+        Holder::None => {
+            println!("heartbeat is stopped. No process");
+            code::STOPPED
+        }
+    }
+}
+
+/// `-k`: asks the daemon to stop and waits until it is gone, however long its resources take.
+fn stop(pid_file: &Path) -> Result<u8> {
+    let Holder::Alive(pid) = PidFile::holder(pid_file) else {
+        println!("INFO: Heartbeat already stopped.");
+        return Ok(0);
+    };
+    match kill(pid, Signal::SIGTERM) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(Errno::EPERM) => {
+            eprintln!("heartbeat: not permitted to stop process {pid}: needs root or the daemon's user");
+            return Ok(code::NOT_PERMITTED);
+        }
+        Err(errno) => return Err(errno).with_context(|| format!("cannot stop process {pid}")),
+    }
+    while matches!(PidFile::holder(pid_file), Holder::Alive(holder) if holder == pid) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(0)
+}
+
+fn ask(places: &Places, request: &Value) -> Result<Value> {
+    testbed::ask(&places.run_dir, request).context("no running daemon answered")
+}
+
+fn show_status(places: &Places, as_json: bool) -> Result<u8> {
+    let answer = ask(places, &json!({"v": 1, "do": "status"}))?;
+    let text = if as_json { format!("{answer}\n") } else { status::text(&answer) };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(0)
+}
+
+/// `standby` and `takeover`: waits for the result and prints what happened.
+fn order(places: &Places, verb: &str, set: &str) -> Result<u8> {
+    let answer = ask(places, &json!({"v": 1, "do": verb, "set": set}))?;
+    let text = answer["text"].as_str().unwrap_or("the daemon gave no reason");
+    println!("{verb} {set}: {text}");
+    Ok(match (answer["ok"] == true, answer["error"].as_str()) {
+        (true, _) => 0,
+        (false, Some("not-permitted")) => code::NOT_PERMITTED,
+        (false, _) => code::GENERIC,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn places_may_stand_before_and_after_a_command() {
+        for line in ["heartbeat --run-dir /x status", "heartbeat status --run-dir /x"] {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            assert_eq!(cli.places.run_dir, Path::new("/x"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_bad_option_is_exit_code_2() {
+        assert_eq!(Cli::try_parse_from(["heartbeat", "-x"]).unwrap_err().exit_code(), 2);
+    }
+}

@@ -1,0 +1,269 @@
+//! The control socket: JSON lines from local clients, answered by the node. docs/control.md describes the protocol.
+//!
+//! Who connects is known by the socket's peer credentials: everybody may ask for the status, only root and the user of
+//! the daemon may change anything.
+//!
+//! Invariants: at most [`CLIENTS_MAX`] clients; a line is at most [`LINE_MAX`] bytes; a client that does not read its
+//! answers is disconnected at [`UNREAD_MAX`] bytes; nothing here waits.
+
+use hb_core::ids::ClientId;
+use hb_core::{Request, Response, Which};
+use mio::net::{UnixListener, UnixStream};
+use mio::{Interest, Registry, Token};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use slab::Slab;
+use std::collections::VecDeque;
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// The version of the protocol.
+pub const VERSION: u32 = 1;
+/// More clients than any tool opens; the next one is turned away.
+pub const CLIENTS_MAX: usize = 64;
+/// The longest request in bytes.
+pub const LINE_MAX: usize = 4096;
+/// How much a client may leave unread, in bytes.
+pub const UNREAD_MAX: usize = 256 * 1024;
+
+/// What a client wants of the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// The status.
+    Status,
+    /// Something the node answers when it is done.
+    Node(Request),
+    /// A graceful stop.
+    Stop,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    v: u32,
+    #[serde(rename = "do")]
+    verb: String,
+    set: Option<String>,
+}
+
+#[derive(Debug)]
+struct Client {
+    id: ClientId,
+    stream: UnixStream,
+    may_change: bool,
+    read: Vec<u8>,
+    unsent: Vec<u8>,
+    closing: bool,
+}
+
+/// The socket and its clients.
+#[derive(Debug)]
+pub struct Control {
+    listener: UnixListener,
+    path: PathBuf,
+    clients: Slab<Client>,
+    /// The first token of clients; client `n` of the slab has this plus `n`.
+    first: usize,
+    last_id: u64,
+    asked: VecDeque<(ClientId, Asked)>,
+}
+
+impl Control {
+    /// Listens at `path`; a socket left there by an earlier daemon is replaced, so the pid file must be held.
+    pub fn open(path: &Path, registry: &Registry, listen: Token, first_client: Token) -> io::Result<Control> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let mut listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, Permissions::from_mode(0o666))?;
+        registry.register(&mut listener, listen, Interest::READABLE)?;
+        Ok(Control {
+            listener,
+            path: path.to_owned(),
+            clients: Slab::new(),
+            first: first_client.0,
+            last_id: 0,
+            asked: VecDeque::new(),
+        })
+    }
+
+    /// Takes in all who wait to be connected.
+    pub fn on_listener(&mut self, registry: &Registry) {
+        // Whatever ends the loop, the next connection is an event again.
+        while let Ok((mut stream, _)) = self.listener.accept() {
+            if self.clients.len() >= CLIENTS_MAX {
+                let busy = failure("busy", "too many clients are connected");
+                // A client that is turned away may not even hear why.
+                let _unheard = writeln!(stream, "{busy}");
+                continue;
+            }
+            let may_change = getsockopt(&stream, PeerCredentials)
+                .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == nix::unistd::geteuid().as_raw());
+            self.last_id += 1;
+            let slot = self.clients.vacant_entry();
+            let token = Token(self.first + slot.key());
+            if registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE).is_ok() {
+                let id = ClientId(self.last_id);
+                let (read, unsent) = (Vec::new(), Vec::new());
+                slot.insert(Client { id, stream, may_change, read, unsent, closing: false });
+            }
+        }
+    }
+
+    /// Whether the token is one of ours.
+    pub fn owns(&self, token: Token) -> bool {
+        (self.first..self.first + CLIENTS_MAX).contains(&token.0)
+    }
+
+    /// Reads and writes what can be read and written for the client of `token`.
+    pub fn on_client(&mut self, token: Token) {
+        let key = token.0 - self.first;
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let open = client.receive(&mut self.asked) && client.flush();
+        if !open {
+            self.clients.remove(key);
+        }
+    }
+
+    /// Takes the next request.
+    pub fn next_request(&mut self) -> Option<(ClientId, Asked)> {
+        self.asked.pop_front()
+    }
+
+    /// Answers a client, if it is still there.
+    pub fn answer(&mut self, id: ClientId, answer: &Value) {
+        let Some((key, client)) = self.clients.iter_mut().find(|(_, client)| client.id == id) else { return };
+        client.say(answer);
+        if !client.flush() {
+            self.clients.remove(key);
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        // What cannot be removed is replaced at the next start.
+        let _left = fs::remove_file(&self.path);
+    }
+}
+
+impl Client {
+    fn say(&mut self, answer: &Value) {
+        self.unsent.extend_from_slice(answer.to_string().as_bytes());
+        self.unsent.push(b'\n');
+    }
+
+    /// Reads all that is there; whether the connection lives.
+    fn receive(&mut self, asked: &mut VecDeque<(ClientId, Asked)>) -> bool {
+        let mut buffer = [0; 1024];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(length) => self.read.extend_from_slice(&buffer[..length]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => return false,
+            }
+            while let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.read.drain(..=end).collect();
+                match parse(&line, self.may_change) {
+                    Ok(request) => asked.push_back((self.id, request)),
+                    Err(problem) => self.say(&problem),
+                }
+            }
+            if self.read.len() > LINE_MAX {
+                self.say(&failure("bad-request", &format!("a request is at most {LINE_MAX} bytes")));
+                self.closing = true;
+                return true;
+            }
+        }
+    }
+
+    /// Writes what can be written; whether the connection lives.
+    fn flush(&mut self) -> bool {
+        while !self.unsent.is_empty() {
+            match self.stream.write(&self.unsent) {
+                Ok(length) => drop(self.unsent.drain(..length)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.unsent.len() <= UNREAD_MAX,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+        !self.closing
+    }
+}
+
+/// What a line asks for, or the answer that says what is wrong with it.
+fn parse(line: &[u8], may_change: bool) -> Result<Asked, Value> {
+    let bad = |text: &str| failure("bad-request", text);
+    let line: Line = serde_json::from_slice(line).map_err(|error| bad(&format!("not a request: {error}")))?;
+    if line.v != VERSION {
+        return Err(bad(&format!("version {} is not spoken here, only {VERSION}", line.v)));
+    }
+    let set = match line.set.as_deref() {
+        None => Which::All,
+        Some(word) => Which::from_word(word)
+            .ok_or_else(|| bad(&format!("set `{word}` is none of all, local, foreign, failback")))?,
+    };
+    let asked = match line.verb.as_str() {
+        "status" => return Ok(Asked::Status),
+        "standby" => Asked::Node(Request::Standby(set)),
+        "takeover" => Asked::Node(Request::Takeover(set)),
+        "stop" => Asked::Stop,
+        verb => return Err(bad(&format!("`{verb}` is none of status, standby, takeover, stop"))),
+    };
+    if may_change {
+        Ok(asked)
+    } else {
+        Err(failure("not-permitted", "only root and the daemon's user may change anything"))
+    }
+}
+
+/// An answer that says no.
+fn failure(kind: &str, text: &str) -> Value {
+    json!({"v": VERSION, "ok": false, "error": kind, "text": text})
+}
+
+/// The answer to a standby or takeover.
+pub fn outcome(response: &Response) -> Value {
+    let error = match response {
+        Response::Done => return json!({"v": VERSION, "ok": true, "text": response.to_string()}),
+        Response::Refused(_) => "refused",
+        Response::Cancelled(_) => "cancelled",
+    };
+    failure(error, &response.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_read_and_mistakes_named() {
+        let ask = |line: &str| parse(line.as_bytes(), true);
+        assert_eq!(ask(r#"{"v":1,"do":"status"}"#), Ok(Asked::Status));
+        assert_eq!(ask(r#"{"v":1,"do":"standby","set":"local"}"#), Ok(Asked::Node(Request::Standby(Which::Local))));
+        assert_eq!(ask(r#"{"v":1,"do":"takeover"}"#), Ok(Asked::Node(Request::Takeover(Which::All))));
+        for (line, phrase) in [
+            (r#"{"v":2,"do":"status"}"#, "version 2"),
+            (r#"{"v":1,"do":"dance"}"#, "`dance` is none of"),
+            (r#"{"v":1,"do":"standby","set":"some"}"#, "`some` is none of"),
+            (r#"{"v":1,"do":"status","now":true}"#, "unknown field `now`"),
+            ("status", "not a request"),
+        ] {
+            let answer = ask(line).unwrap_err();
+            assert!(answer["text"].as_str().unwrap().contains(phrase), "{answer}");
+            assert_eq!((&answer["ok"], &answer["error"]), (&json!(false), &json!("bad-request")));
+        }
+    }
+
+    #[test]
+    fn a_stranger_may_look_and_not_touch() {
+        assert_eq!(parse(br#"{"v":1,"do":"status"}"#, false), Ok(Asked::Status));
+        assert_eq!(parse(br#"{"v":1,"do":"stop"}"#, false).unwrap_err()["error"], "not-permitted");
+    }
+}

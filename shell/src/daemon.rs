@@ -1,0 +1,321 @@
+//! The production loop, and the start before it.
+//!
+//! The start goes from what is cheap to check to what others can see, so that nothing is half-started: configuration,
+//! pid file, log, sockets, addresses left behind, control socket, generation; only then the node speaks.
+
+use crate::check::NOT_CONFIGURED;
+use crate::clock;
+use crate::config::{INIT_DIR, Loaded, load};
+use crate::control::Control;
+use crate::daemonize::{self, Starter};
+use crate::log::{Log, Targets};
+use crate::machine::{Machine, Parts, token};
+use crate::net::announce::Announcer;
+use crate::net::netlink::Netlink;
+use crate::net::vip::{self, Presence};
+use crate::pid_file::{PidFile, PidFileError};
+use crate::process::Scripts;
+use crate::realtime;
+use crate::render::Paint;
+use crate::script_env::{Surroundings, environment};
+use crate::store::{LastGeneration, Store, create_directory, random_bytes};
+use crate::timer::Timer;
+use crate::transport::udp::Udp;
+use anyhow::{Context as _, Result};
+use hb_core::config::{Config, Facility, GenerationMethod, Resource, UuidFrom};
+use hb_core::ids::Generation;
+use hb_core::membership::uuid_from_name::uuid_from_name;
+use hb_core::time::Instant;
+use hb_core::{Boot, Input, Level, Node};
+use mio::{Interest, Poll, Waker};
+use nix::libc::{SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook_mio::v1_0::Signals;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How many packets are taken in one turn before time and everybody else get theirs.
+const FRAMES_PER_TURN: usize = 256;
+/// Heap made ready before the loop: a turn needs far less. `memreserve` asks for room for the many processes of the
+/// original (6.5 MB), which would be half of what this one process may use at all.
+const RESERVE_MAX: usize = 1024 * 1024;
+
+/// How a daemon is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The directory of ha.cf, haresources and authkeys.
+    pub config_dir: PathBuf,
+    /// The directory of generation and uuid.
+    pub state_dir: PathBuf,
+    /// The directory of pid file and control socket.
+    pub run_dir: PathBuf,
+    /// The name of this node, if not that of the machine.
+    pub node: Option<String>,
+    /// Stay in the foreground and log to the terminal too.
+    pub foreground: bool,
+    /// Real-time scheduling and locked memory, if ha.cf wants them.
+    pub realtime: bool,
+    /// How much more than usual is logged.
+    pub debug: u8,
+}
+
+impl Options {
+    /// Where the process id stands.
+    pub fn pid_file(&self) -> PathBuf {
+        self.run_dir.join("heartbeat.pid")
+    }
+
+    /// Where clients connect.
+    pub fn control(&self) -> PathBuf {
+        self.run_dir.join("control")
+    }
+}
+
+/// A start that is over before it began, with the exit status it deserves.
+#[derive(Debug)]
+struct Unable {
+    code: u8,
+    text: String,
+}
+
+fn unable(code: u8) -> impl Fn(anyhow::Error) -> Unable {
+    move |error| Unable { code, text: format!("{error:#}") }
+}
+
+/// Runs a daemon until it is told to stop; gives the exit status.
+pub fn run(options: &Options) -> u8 {
+    let loaded = load(&options.config_dir, options.node.as_deref());
+    print_problems(&loaded);
+    let Some(config) = loaded.config else {
+        eprintln!("heartbeat: Configuration error, heartbeat not started.");
+        return NOT_CONFIGURED;
+    };
+    let starter = match if options.foreground { Ok(daemonize::foreground()) } else { daemonize::background() } {
+        Ok(starter) => starter,
+        Err(error) => {
+            eprintln!("heartbeat: cannot go to the background: {error}");
+            return 1;
+        }
+    };
+    match start(options, config) {
+        Ok((daemon, pid_file)) => {
+            let code = daemon.run(starter);
+            drop(pid_file);
+            code
+        }
+        Err(Unable { code, text }) => {
+            eprintln!("heartbeat: {text}");
+            // Whoever waits and is gone needs no answer.
+            let _gone = starter.failed(code);
+            code
+        }
+    }
+}
+
+fn print_problems(loaded: &Loaded) {
+    for diagnostic in &loaded.diagnostics {
+        if diagnostic.is_error() {
+            eprintln!("{}", loaded.render(diagnostic, Paint::Plain));
+        } else {
+            eprintln!("{diagnostic}");
+        }
+    }
+}
+
+/// A node and its machine.
+struct Daemon {
+    node: Node,
+    machine: Machine,
+    config: Config,
+    realtime: bool,
+}
+
+fn start(options: &Options, config: Config) -> Result<(Daemon, PidFile), Unable> {
+    create_directory(&options.run_dir).context("cannot start").map_err(unable(4))?;
+    let pid_file = PidFile::claim(&options.pid_file()).map_err(|error| match error {
+        // As the original: somebody asked for a running heartbeat, and there is one.
+        PidFileError::AlreadyRunning(_) => Unable { code: 0, text: error.to_string() },
+        error @ PidFileError::System { .. } => Unable { code: 4, text: error.to_string() },
+    })?;
+    let log = open_log(options, &config).map_err(unable(4))?;
+    let line = |level, text: String| log.line(level, text);
+    let version = env!("CARGO_PKG_VERSION");
+    line(Level::Info, format!("Configuration validated. Starting heartbeat {version}"));
+    line(Level::Info, format!("heartbeat: version {version}"));
+
+    let poll = Poll::new().context("cannot poll").map_err(unable(1))?;
+    let udp = Udp::open(config.media()).map_err(|error| Unable { code: 4, text: error.to_string() })?;
+    let mut netlink = Netlink::open().context("cannot talk to the kernel about addresses").map_err(unable(1))?;
+    let announcer = Announcer::open()
+        .context("cannot open a packet socket to announce addresses (needs root or CAP_NET_RAW)")
+        .map_err(unable(4))?;
+    remove_left_addresses(&config, &mut netlink, &log)?;
+    let registry = || poll.registry().try_clone();
+    let open = || -> Result<_> {
+        udp.register(poll.registry(), token::MEDIA)?;
+        let mut timer = Timer::new()?;
+        poll.registry().register(&mut timer, token::TIMER, Interest::READABLE)?;
+        let mut signals = Signals::new([SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2])?;
+        poll.registry().register(&mut signals, token::SIGNALS, Interest::READABLE)?;
+        let waker = Arc::new(Waker::new(poll.registry(), token::LAUNCHER)?);
+        let directories = vec![options.config_dir.join("resource.d"), INIT_DIR.into()];
+        let scripts =
+            Scripts::new(registry()?, token::SCRIPTS, waker, directories, script_environment(options, &config))?;
+        let path = options.control();
+        let control = Control::open(&path, poll.registry(), token::CONTROL, token::CLIENTS)
+            .with_context(|| format!("cannot listen at {}", path.display()))?;
+        Ok((timer, signals, scripts, control))
+    };
+    let (timer, signals, scripts, control) = open().map_err(unable(1))?;
+    let boot = boot(options, &config, &log).map_err(unable(4))?;
+    let foreground = options.foreground;
+    let debug = options.debug.max(config.log().debug);
+    let parts = Parts { poll, timer, signals, udp, netlink, announcer, scripts, control, log, foreground, debug };
+    let daemon = Daemon {
+        node: Node::new(config.clone(), boot),
+        machine: Machine::new(parts),
+        realtime: options.realtime && config.realtime(),
+        config,
+    };
+    Ok((daemon, pid_file))
+}
+
+fn open_log(options: &Options, config: &Config) -> Result<Log> {
+    let targets = Targets {
+        logfile: config.log().logfile.as_ref().map(PathBuf::from),
+        debugfile: config.log().debugfile.as_ref().map(PathBuf::from),
+        facility: config.log().logfacility,
+        stderr: options.foreground,
+    };
+    Ok(Log::open(config.local_name(), &targets)?)
+}
+
+fn script_environment(options: &Options, config: &Config) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
+    let log = config.log();
+    environment(&Surroundings {
+        node: config.local_name(),
+        config_dir: &options.config_dir,
+        fifo: None,
+        logfile: log.logfile.as_deref(),
+        debugfile: log.debugfile.as_deref(),
+        logfacility: log.logfacility.map(Facility::name),
+        debug: options.debug.max(log.debug),
+        configured: config.environment(),
+    })
+}
+
+/// Addresses that an earlier life of ours left behind are removed before anybody hears that we hold nothing (scenario
+/// F15); one that somebody else put there stops the start, since we could neither serve nor remove it.
+fn remove_left_addresses(config: &Config, netlink: &mut Netlink, log: &Log) -> Result<(), Unable> {
+    let resources = config.groups().iter().flat_map(|group| &group.resources);
+    for address in resources.filter_map(|resource| match resource {
+        Resource::Address(address) => Some(address),
+        Resource::Script(_) => None,
+    }) {
+        // Where it would go may be unknown until the network is up; then it is nowhere.
+        let Ok(placed) = vip::resolve(netlink, address) else { continue };
+        match vip::present(netlink, &placed) {
+            Ok(Presence::Absent) | Err(_) => {}
+            Ok(Presence::Ours) => {
+                vip::remove(netlink, &placed).map_err(|error| Unable { code: 4, text: error.to_string() })?;
+                let text = format!("{address} was left on {} by an earlier heartbeat: removed", placed.interface);
+                log.line(Level::Warn, text);
+            }
+            Ok(Presence::Foreign) => {
+                let text = format!(
+                    "{} is already on interface {}, and not by us: remove it there (ip addr del {}/{} dev {}), heartbeat \
+                     adds it where needed",
+                    placed.address, placed.interface, placed.address, placed.prefix, placed.interface
+                );
+                return Err(Unable { code: NOT_CONFIGURED, text });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Identity and generation of this life; the generation is on disk before anybody can hear it (WIRE 8).
+fn boot(options: &Options, config: &Config, log: &Log) -> Result<Boot> {
+    let store = Store::open(&options.state_dir)?;
+    let wall_clock = clock::wall();
+    let generation = match config.generation_method() {
+        GenerationMethod::Time => Generation(wall_clock.0),
+        GenerationMethod::File => {
+            let last = store.next_generation(wall_clock)?;
+            if let LastGeneration::Begun(generation) = last {
+                log.line(Level::Warn, format!("No Previous generation - starting at {generation}"));
+            }
+            last.generation()
+        }
+    };
+    store.write_generation(generation)?;
+    let uuid = match config.uuid_from() {
+        UuidFrom::File => store.uuid()?,
+        UuidFrom::NodeName => uuid_from_name(config.local_name()),
+    };
+    Ok(Boot { now: clock::now(), wall_clock, generation, uuid, seed: random_bytes()? })
+}
+
+impl Daemon {
+    fn run(mut self, starter: Starter) -> u8 {
+        if self.realtime {
+            let reserve = usize::try_from(self.config.settings().memreserve).unwrap_or(0).saturating_mul(1024);
+            for missing in realtime::enter(self.config.rtprio(), reserve.min(RESERVE_MAX)) {
+                self.machine.log.line(Level::Warn, missing.to_string());
+            }
+        }
+        // The first step needs no event.
+        self.step(clock::now(), Input::Wake);
+        if let Err(error) = starter.ready() {
+            self.machine.log.line(Level::Warn, format!("cannot report that the start worked: {error}"));
+        }
+        let code = loop {
+            if let Err(error) = self.turn() {
+                self.machine.log.line(Level::Crit, format!("the loop cannot go on: {error}"));
+                break 1;
+            }
+            if self.machine.exit().is_some() {
+                break 0;
+            }
+        };
+        // Nobody may be listening.
+        let _unheard = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        let Machine { log, control, .. } = self.machine;
+        drop(control);
+        log.close();
+        code
+    }
+
+    /// One turn: frames, then what else happened, then time. A frame that waits must not be overtaken by a deadline that
+    /// it would have moved.
+    fn turn(&mut self) -> std::io::Result<()> {
+        self.machine.wait()?;
+        let now = clock::now();
+        self.machine.collect(now);
+        for _ in 0..FRAMES_PER_TURN {
+            let Some(frame) = self.machine.receive() else { break };
+            let actions = self.node.handle(now, frame);
+            for action in actions {
+                self.machine.perform(action);
+            }
+            self.machine.frame_done();
+        }
+        self.drain(now);
+        self.step(now, Input::Wake);
+        self.machine.serve(&self.node, now);
+        self.drain(now);
+        Ok(())
+    }
+
+    /// Hands over everything that waits, and what comes of it: results of operations on addresses come at once.
+    fn drain(&mut self, now: Instant) {
+        while let Some(input) = self.machine.next_input() {
+            self.step(now, input);
+        }
+    }
+
+    fn step(&mut self, now: Instant, input: Input<'_>) {
+        for action in self.node.handle(now, input) {
+            self.machine.perform(action);
+        }
+    }
+}

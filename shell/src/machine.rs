@@ -1,0 +1,378 @@
+//! The machine around a node: performs its actions and turns what happens into inputs. Decides nothing.
+//!
+//! [`Machine::perform`] never fails and never waits for a disk or another process: a lost packet is a counter, a failed
+//! operation an [`Input::OpDone`], a log line goes to a bounded queue.
+
+use crate::clock;
+use crate::control::{self, Asked, Control};
+use crate::log::Log;
+use crate::net::announce::Announcer;
+use crate::net::netlink::Netlink;
+use crate::net::vip::{self, Placed, VipError};
+use crate::process::{End, Finished, News, ScriptRun, Scripts};
+use crate::status::{self, MachineStatus};
+use crate::timer::Timer;
+use crate::transport::udp::{Change, Udp};
+use hb_core::config::{Resource, VirtualIp};
+use hb_core::ids::{MediumId, OpId};
+use hb_core::resource::script::says_running;
+use hb_core::time::Instant;
+use hb_core::{
+    Action, ArpKind, Carrier, Command, Event, ExitReason, Failure, Input, Level, LoadAverage, Node, Outcome,
+    ResourceRun, Verb,
+};
+use mio::{Events, Poll, Token};
+use nix::libc::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook_mio::v1_0::Signals;
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, SocketAddrV4};
+use std::os::unix::fs::FileExt as _;
+use std::time::Duration;
+
+/// Where events come from; the rest of the number space belongs to media, clients and scripts.
+pub(crate) mod token {
+    use mio::Token;
+    pub(crate) const TIMER: Token = Token(0);
+    pub(crate) const SIGNALS: Token = Token(1);
+    pub(crate) const LAUNCHER: Token = Token(2);
+    pub(crate) const CONTROL: Token = Token(3);
+    /// At most 64 media, so at most as many sockets.
+    pub(crate) const MEDIA: Token = Token(16);
+    pub(crate) const CLIENTS: Token = Token(128);
+    pub(crate) const SCRIPTS: Token = Token(1024);
+}
+
+/// The wall clock and the load are read this often; only `ts=` and `ld=` depend on them.
+const SURROUNDINGS_EVERY: Duration = Duration::from_secs(1);
+
+/// Everything a node needs of its machine.
+pub(crate) struct Machine {
+    pub(crate) poll: Poll,
+    pub(crate) events: Events,
+    pub(crate) timer: Timer,
+    pub(crate) signals: Signals,
+    pub(crate) udp: Udp,
+    pub(crate) netlink: Netlink,
+    pub(crate) announcer: Announcer,
+    pub(crate) scripts: Scripts,
+    pub(crate) control: Control,
+    pub(crate) log: Log,
+    pub(crate) load: Option<File>,
+    /// Whether SIGINT stops the daemon, as a terminal expects; in the background it is ignored.
+    pub(crate) foreground: bool,
+    pub(crate) debug: u8,
+    /// Where each virtual address is, once it was placed.
+    placed: BTreeMap<IpAddr, Placed>,
+    /// Scripts under way.
+    running: BTreeMap<OpId, ResourceRun>,
+    inputs: VecDeque<Input<'static>>,
+    /// When the node is to be woken.
+    deadline: Instant,
+    surroundings_due: Instant,
+    /// Who sent the frame that is being handled.
+    from: Option<SocketAddrV4>,
+    exit: Option<ExitReason>,
+}
+
+/// The parts a [`Machine`] is made of.
+pub(crate) struct Parts {
+    pub(crate) poll: Poll,
+    pub(crate) timer: Timer,
+    pub(crate) signals: Signals,
+    pub(crate) udp: Udp,
+    pub(crate) netlink: Netlink,
+    pub(crate) announcer: Announcer,
+    pub(crate) scripts: Scripts,
+    pub(crate) control: Control,
+    pub(crate) log: Log,
+    pub(crate) foreground: bool,
+    pub(crate) debug: u8,
+}
+
+impl Machine {
+    pub(crate) fn new(parts: Parts) -> Machine {
+        let Parts { poll, timer, signals, udp, netlink, announcer, scripts, control, log, foreground, debug } = parts;
+        Machine {
+            poll,
+            events: Events::with_capacity(256),
+            timer,
+            signals,
+            udp,
+            netlink,
+            announcer,
+            scripts,
+            control,
+            log,
+            load: File::open("/proc/loadavg").ok(),
+            foreground,
+            debug,
+            placed: BTreeMap::new(),
+            running: BTreeMap::new(),
+            inputs: VecDeque::new(),
+            deadline: Instant::ORIGIN,
+            surroundings_due: Instant::ORIGIN,
+            from: None,
+            exit: None,
+        }
+    }
+
+    /// Waits until something happens: a deadline, a packet, a signal, a client, a script.
+    pub(crate) fn wait(&mut self) -> io::Result<()> {
+        let deadline = self.scripts.next_deadline().map_or(self.deadline, |at| at.min(self.deadline));
+        self.timer.arm(deadline)?;
+        let patience = (self.udp.is_ready() || !self.inputs.is_empty()).then_some(Duration::ZERO);
+        match self.poll.poll(&mut self.events, patience) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Turns events into inputs; packets are fetched one by one with [`receive`](Self::receive).
+    pub(crate) fn collect(&mut self, now: Instant) {
+        let tokens: Vec<Token> = self.events.iter().map(mio::event::Event::token).collect();
+        for token in tokens {
+            match token {
+                token::TIMER => self.timer.acknowledge(),
+                token::SIGNALS => self.on_signals(now),
+                token::LAUNCHER => self.scripts.on_wake(now),
+                token::CONTROL => self.control.on_listener(self.poll.registry()),
+                token if self.control.owns(token) => self.control.on_client(token),
+                token if token >= token::SCRIPTS => self.scripts.on_readable(token),
+                token => self.udp.on_readable(token.0.saturating_sub(token::MEDIA.0)),
+            }
+        }
+        self.scripts.on_time(now);
+        while let Some(news) = self.scripts.next_news() {
+            self.on_news(news);
+        }
+        if now >= self.surroundings_due {
+            self.surroundings_due = now.plus(SURROUNDINGS_EVERY);
+            self.inputs.push_back(Input::WallClock(clock::wall()));
+            self.inputs.extend(self.read_load().map(Input::Load));
+        }
+    }
+
+    fn on_signals(&mut self, now: Instant) {
+        let pending: Vec<i32> = self.signals.pending().collect();
+        for signal in pending {
+            match signal {
+                SIGCHLD => self.scripts.on_child(now),
+                SIGTERM => self.inputs.push_back(Input::Operator(Command::Stop)),
+                SIGINT if self.foreground => self.inputs.push_back(Input::Operator(Command::Stop)),
+                SIGHUP => {
+                    let text = "SIGHUP: this version cannot reread its configuration; nothing was changed";
+                    self.log.line(Level::Warn, text);
+                }
+                SIGUSR1 => self.set_debug(self.debug.saturating_add(1)),
+                SIGUSR2 => self.set_debug(self.debug.saturating_sub(1)),
+                _ => {}
+            }
+        }
+    }
+
+    fn set_debug(&mut self, level: u8) {
+        self.debug = level;
+        self.log.line(Level::Info, format!("debug now set to {level} [pid {}]", std::process::id()));
+    }
+
+    fn read_load(&self) -> Option<LoadAverage> {
+        let mut text = [0; LoadAverage::MAX + 1];
+        let length = self.load.as_ref()?.read_at(&mut text, 0).ok()?;
+        LoadAverage::new(std::str::from_utf8(&text[..length]).ok()?)
+    }
+
+    /// The next input that is not a packet.
+    pub(crate) fn next_input(&mut self) -> Option<Input<'static>> {
+        self.inputs.pop_front()
+    }
+
+    /// The next packet as an input, if there is one.
+    pub(crate) fn receive(&mut self) -> Option<Input<'_>> {
+        self.from = None;
+        let packet = self.udp.receive()?;
+        self.from = Some(packet.from);
+        Some(Input::Frame { medium: packet.medium, bytes: packet.bytes })
+    }
+
+    /// The packet that [`receive`](Self::receive) gave was handled.
+    pub(crate) fn frame_done(&mut self) {
+        self.from = None;
+    }
+
+    /// Why the daemon is to end, once the node said so.
+    pub(crate) fn exit(&self) -> Option<ExitReason> {
+        self.exit
+    }
+
+    /// Answers the clients that wait; what only the node can answer becomes an input.
+    pub(crate) fn serve(&mut self, node: &Node, now: Instant) {
+        while let Some((client, asked)) = self.control.next_request() {
+            match asked {
+                Asked::Status => {
+                    let machine = MachineStatus {
+                        unix_time: clock::wall().0,
+                        log_dropped: self.log.dropped(),
+                        strays: self.udp.strays(),
+                    };
+                    self.control.answer(client, &status::json(node, now, &machine));
+                }
+                Asked::Node(request) => self.inputs.push_back(Input::Client { client, request }),
+                Asked::Stop => {
+                    self.inputs.push_back(Input::Operator(Command::Stop));
+                    let text = "the node releases its resources and ends";
+                    self.control.answer(client, &serde_json::json!({"v": control::VERSION, "ok": true, "text": text}));
+                }
+            }
+        }
+    }
+
+    /// Performs one action, now.
+    pub(crate) fn perform(&mut self, action: Action) {
+        match action {
+            Action::Send { medium, frame } => {
+                if let Some(change) = self.udp.send(medium, &frame) {
+                    self.on_carrier(medium, change);
+                }
+            }
+            Action::ArmTimer { deadline } => self.deadline = deadline,
+            Action::RunResource { op, run } => self.run_resource(op, run),
+            Action::FireArp { address, kind } => self.fire_arp(&address, kind),
+            Action::Reply { client, response } => self.control.answer(client, &control::outcome(&response)),
+            Action::Report(event) => self.report(&event),
+            Action::Exit(reason) => self.exit = Some(reason),
+        }
+    }
+
+    fn report(&self, event: &Event) {
+        let text = match (event, self.from) {
+            (Event::Dropped { .. }, Some(from)) => format!("{event} [from {from}]"),
+            _ => event.to_string(),
+        };
+        self.line(event.level(), text);
+    }
+
+    /// Writes a line; debugging ones only if asked for.
+    fn line(&self, level: Level, text: String) {
+        if level > Level::Debug || self.debug > 0 {
+            self.log.line(level, text);
+        }
+    }
+
+    fn on_carrier(&mut self, medium: MediumId, change: Change) {
+        let carrier = match change {
+            Change::Works => Carrier::Up,
+            Change::Fails(errno) => {
+                self.log.line(Level::Error, format!("cannot send: {errno}"));
+                Carrier::Down
+            }
+        };
+        self.inputs.push_back(Input::Carrier { medium, carrier });
+    }
+
+    // --- resources
+
+    fn run_resource(&mut self, op: OpId, run: ResourceRun) {
+        match &run.resource {
+            Resource::Address(address) => {
+                let outcome = match self.run_address(address, run.verb) {
+                    Ok(outcome) => outcome,
+                    Err(error) => Outcome::Failed(Failure::Machine(error.to_string())),
+                };
+                self.inputs.push_back(Input::OpDone { op, outcome });
+            }
+            Resource::Script(script) => {
+                let script = ScriptRun {
+                    op,
+                    script: script.name.clone(),
+                    args: script.args.clone(),
+                    action: run.verb.word().to_owned(),
+                    env: Vec::new(),
+                    limit: run.limit,
+                };
+                self.running.insert(op, run);
+                self.scripts.run(clock::now(), script);
+            }
+        }
+    }
+
+    fn run_address(&mut self, address: &VirtualIp, verb: Verb) -> Result<Outcome, VipError> {
+        let placed = match self.placed.get(&address.address) {
+            // Where it was put it is taken away again, whatever the routes say meanwhile.
+            Some(placed) if verb == Verb::Stop => placed.clone(),
+            _ => vip::resolve(&mut self.netlink, address)?,
+        };
+        match verb {
+            Verb::Status => {
+                let running = vip::present(&mut self.netlink, &placed)? != vip::Presence::Absent;
+                return Ok(if running { Outcome::Running } else { Outcome::NotRunning });
+            }
+            Verb::Start => {
+                vip::add(&mut self.netlink, &placed)?;
+                self.placed.insert(address.address, placed);
+            }
+            Verb::Stop => {
+                vip::remove(&mut self.netlink, &placed)?;
+                self.placed.remove(&address.address);
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn fire_arp(&mut self, address: &VirtualIp, kind: ArpKind) {
+        let Some(placed) = self.placed.get(&address.address) else { return };
+        let Some(mac) = placed.mac else { return };
+        if let Err(error) = self.announcer.announce(placed, mac, kind) {
+            self.line(Level::Warn, format!("{address} could not be announced on {}: {error}", placed.interface));
+        }
+    }
+
+    fn on_news(&mut self, news: News) {
+        match news {
+            News::Started(_, line) => self.line(Level::Info, format!("Running {line}")),
+            News::Finished(finished) => {
+                let Some(run) = self.running.remove(&finished.op) else { return };
+                let outcome = outcome_of(&run, &finished);
+                if let Outcome::Failed(_) = outcome {
+                    self.log_output(&run, &finished);
+                }
+                self.inputs.push_back(Input::OpDone { op: finished.op, outcome });
+            }
+        }
+    }
+
+    /// The last lines of a failed script: why it failed is usually there.
+    fn log_output(&self, run: &ResourceRun, finished: &Finished) {
+        for output in [&finished.stdout, &finished.stderr] {
+            let text = String::from_utf8_lossy(output);
+            let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+            for line in lines.iter().skip(lines.len().saturating_sub(5)) {
+                self.line(Level::Error, format!("{} {}: {line}", run.resource, run.verb.word()));
+            }
+        }
+    }
+}
+
+/// What the end of a script means (CLUSTER d.3 to d.5).
+fn outcome_of(run: &ResourceRun, finished: &Finished) -> Outcome {
+    match &finished.end {
+        // Of `status` only the output counts.
+        End::Exited(_) if run.verb == Verb::Status => {
+            if says_running(&finished.stdout) {
+                Outcome::Running
+            } else {
+                Outcome::NotRunning
+            }
+        }
+        End::Exited(0) => Outcome::Done,
+        End::Exited(code) => Outcome::Failed(Failure::ExitCode(*code)),
+        End::Killed(signal) => Outcome::Failed(Failure::Signal(*signal)),
+        End::TimedOut => {
+            let seconds = u32::try_from(run.limit.as_secs()).unwrap_or(u32::MAX);
+            Outcome::Failed(Failure::TimedOut(seconds))
+        }
+        End::NotFound => Outcome::Failed(Failure::NoScript),
+        End::NotStarted(why) => Outcome::Failed(Failure::Machine(why.clone())),
+    }
+}
