@@ -5,7 +5,9 @@
 
 mod addresses;
 mod announcements;
+mod daemons;
 mod machines;
+mod mixed;
 mod outages;
 mod scene;
 
@@ -18,7 +20,7 @@ use crate::scene::Outcome;
 type Test = (&'static str, fn() -> Outcome);
 
 fn tests() -> Vec<Test> {
-    [addresses::TESTS, announcements::TESTS, machines::TESTS, outages::TESTS].concat()
+    [addresses::TESTS, announcements::TESTS, daemons::TESTS, machines::TESTS, mixed::TESTS, outages::TESTS].concat()
 }
 
 fn main() {
