@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// The daemon of the Debian package.
-pub const PROGRAM: &str = "/usr/lib/heartbeat/heartbeat";
+pub const PROGRAM: &str = "/usr/libexec/heartbeat/heartbeat";
 
 /// Why no real Heartbeat can run here; `None` if it can.
 pub fn missing() -> Option<String> {
