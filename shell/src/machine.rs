@@ -70,6 +70,8 @@ pub(crate) struct Machine {
     inputs: VecDeque<Input<'static>>,
     /// When the node is to be woken.
     deadline: Instant,
+    /// What the kernel's timer is set to.
+    armed: Instant,
     surroundings_due: Instant,
     /// Who sent the frame that is being handled.
     from: Option<SocketAddrV4>,
@@ -112,6 +114,7 @@ impl Machine {
             running: BTreeMap::new(),
             inputs: VecDeque::new(),
             deadline: Instant::ORIGIN,
+            armed: Instant::FAR_FUTURE,
             surroundings_due: Instant::ORIGIN,
             from: None,
             exit: None,
@@ -121,7 +124,10 @@ impl Machine {
     /// Waits until something happens: a deadline, a packet, a signal, a client, a script.
     pub(crate) fn wait(&mut self) -> io::Result<()> {
         let deadline = self.scripts.next_deadline().map_or(self.deadline, |at| at.min(self.deadline));
-        self.timer.arm(deadline)?;
+        if self.armed != deadline {
+            self.timer.arm(deadline)?;
+            self.armed = deadline;
+        }
         let patience = (self.udp.is_ready() || !self.inputs.is_empty()).then_some(Duration::ZERO);
         match self.poll.poll(&mut self.events, patience) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),

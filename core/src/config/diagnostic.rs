@@ -167,6 +167,10 @@ codes! {
     NoInterface = "E0503", "This machine has no such interface.";
     NoScript = "E0504", "A resource script does not exist or cannot be executed.";
     PeerUnresolved = "E0505", "The peer of a `ucast` line has no IPv4 address.";
+
+    ScenarioWord = "E0601", "The first word of a line of a scenario is unknown.";
+    ScenarioValue = "E0602", "A word of a scenario is none of those that may stand there.";
+    ScenarioIncomplete = "E0603", "A scenario lacks a line, or a line lacks a word.";
 }
 
 impl Code {

@@ -3,7 +3,7 @@
 use super::Links;
 use crate::config::Config;
 use crate::delivery::Receiver;
-use crate::ids::{NodeId, NodeUuid, Seq};
+use crate::ids::{NodeId, NodeUuid};
 use crate::resource::Claim;
 use crate::rng::{Lane, Lanes};
 use crate::time::Instant;
@@ -63,8 +63,6 @@ pub(crate) struct Peer {
     pub(crate) gone: bool,
     /// What it last said that it holds, in its newest life.
     pub(crate) claim: Option<Claim>,
-    /// The number of its newest word about resources; late copies of older ones mean nothing.
-    pub(crate) newest_word: Seq,
 }
 
 impl Peer {
@@ -98,7 +96,6 @@ impl NodeTable {
             links: Links::new(media),
             gone: false,
             claim: None,
-            newest_word: Seq(0),
         });
         NodeTable { me, peers: peers.collect() }
     }

@@ -3,7 +3,6 @@
 use super::Node;
 use crate::action::{Action, ExitReason};
 use crate::deadlines::Timer;
-use crate::delivery::Arrival;
 use crate::event::Event;
 use crate::ids::{Generation, NodeId, Seq};
 use crate::membership::{
@@ -113,9 +112,9 @@ impl Node {
     // --- messages
 
     /// A message that is new, in any order, and addressed to us.
-    pub(super) fn on_sequenced(&mut self, from: NodeId, seq: Seq, arrival: Arrival, message: &Message<'_>) {
+    pub(super) fn on_sequenced(&mut self, from: NodeId, seq: Seq, message: &Message<'_>) {
         match &message.body {
-            Body::Status(status) => self.on_status(from, seq, arrival, status),
+            Body::Status(status) => self.on_status(from, seq, status),
             Body::ReqNodes => {
                 let config = self.config.clone();
                 let nodes = config.nodes().iter().map(|node| Cow::Borrowed(node.name.as_str())).collect();
@@ -148,12 +147,12 @@ impl Node {
         }
     }
 
-    fn on_status(&mut self, from: NodeId, seq: Seq, arrival: Arrival, status: &Status<'_>) {
+    fn on_status(&mut self, from: NodeId, seq: Seq, status: &Status<'_>) {
         let (now, timing) = (self.now, self.config.timing());
         let Some(peer) = self.nodes.get_mut(from) else { return };
         let newest = peer.receiver.newest_status();
-        if arrival == Arrival::Recovered || seq <= newest {
-            // An old heartbeat says nothing about now (WIRE 9.7).
+        if seq <= newest {
+            // A heartbeat overtaken by a later one says nothing about now (WIRE 9.7).
             return;
         }
         let before = peer.liveness;
@@ -168,7 +167,7 @@ impl Node {
         self.rearm_death(from);
         if returned {
             self.report(Event::ReturnAfterPartition { node: self.name(from) });
-        } else if let Some(interval) = interval.filter(|interval| *interval > timing.warntime()) {
+        } else if let Some(interval) = interval.filter(|interval| before.is_live() && *interval > timing.warntime()) {
             let deadtime = (interval > timing.deadtime()).then(|| timing.deadtime());
             self.report(Event::LateHeartbeat { node: self.name(from), interval, deadtime });
         }

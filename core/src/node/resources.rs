@@ -239,27 +239,27 @@ impl Node {
 
     // --- hearing
 
-    /// Whether a word about resources is newer than the last one from that node; a late copy must not undo it.
-    fn is_newest_word(&mut self, from: NodeId, seq: Seq) -> bool {
-        let Some(peer) = self.nodes.get_mut(from) else { return false };
-        let newest = seq > peer.newest_word;
-        peer.newest_word = peer.newest_word.max(seq);
-        newest
+    /// What the node last said that it holds, if that is newer than its message `seq`. Messages overtake each other on
+    /// their way (WIRE 1 (3)), and retransmitted ones come very late.
+    fn later_claim(&self, from: NodeId, seq: Seq) -> Option<Claim> {
+        self.nodes.get(from)?.claim.filter(|claim| claim.seq > seq)
     }
 
     pub(super) fn on_starting(&mut self, from: NodeId, seq: Seq) {
-        if self.is_newest_word(from, seq) {
-            // It wants to know what we hold, changed or not.
-            self.book.said = None;
-            if self.nodes.get(from).is_some_and(|peer| peer.claim.is_none()) {
-                // Now it is ready; our own question may have come too early for it. The answer goes out first.
-                self.deadlines.set(Timer::Starting, self.now);
-            }
+        if self.later_claim(from, seq).is_some_and(|claim| claim.stable) {
+            // It has started long since.
+            return;
+        }
+        // It wants to know what we hold, changed or not.
+        self.book.said = None;
+        if self.nodes.get(from).is_some_and(|peer| peer.claim.is_none()) {
+            // Now it is ready; our own question may have come too early for it. The answer goes out first.
+            self.deadlines.set(Timer::Starting, self.now);
         }
     }
 
     pub(super) fn on_resource(&mut self, from: NodeId, seq: Seq, resource: &Resource<'_>) {
-        if !self.book.starting_said || !self.is_newest_word(from, seq) {
+        if !self.book.starting_said || self.later_claim(from, seq).is_some() {
             return;
         }
         let now = self.now;
@@ -280,8 +280,8 @@ impl Node {
     }
 
     pub(super) fn on_ask(&mut self, from: NodeId, seq: Seq, ask: AskResources) {
-        let newest = self.is_newest_word(from, seq);
-        if ask.step == StandbyStep::Me && !newest {
+        if ask.step == StandbyStep::Me && self.later_claim(from, seq).is_some_and(|claim| claim.stable) {
+            // Whoever is stable has ended every conversation that it began before.
             return;
         }
         match classic::on_ask(&self.view(), &self.book, from, seq, ask.step) {
@@ -422,7 +422,9 @@ impl Node {
         if after == Liveness::Dead {
             self.cancel_takeover(Cancellation::PeerDied);
         } else if !before.is_live() {
-            // First contact, or contact again: it must hear at once what we hold (CLUSTER k.1b).
+            // First contact, or contact again: it must hear at once that we are here, and what we hold (CLUSTER k.1b).
+            // *Ours*: the original says so at a healed partition only (WIRE 10.5), else at its next heartbeat.
+            self.send_status();
             self.book.said = None;
         }
         if after == Liveness::Active && self.nodes.get(node).is_some_and(|peer| peer.claim.is_none()) {

@@ -91,7 +91,7 @@ impl Node {
             Arrival::InOrder | Arrival::Recovered | Arrival::Gap { .. } | Arrival::StartOver { .. } => {
                 self.take_in(from, arrival, seq);
                 if self.is_addressed(&message.header) {
-                    self.on_sequenced(from, seq, arrival, message);
+                    self.on_sequenced(from, seq, message);
                 }
             }
         }
