@@ -44,8 +44,9 @@ pub(crate) mod token {
     pub(crate) const SCRIPTS: Token = Token(1024);
 }
 
-/// The wall clock and the load are read this often; only `ts=` and `ld=` depend on them.
-const SURROUNDINGS_EVERY: Duration = Duration::from_secs(1);
+/// The wall clock and the load are read this often; only `ts=` and `ld=` depend on them, and the kernel computes the load
+/// anew every five seconds. Reading it costs as much as sending a heartbeat.
+const SURROUNDINGS_EVERY: Duration = Duration::from_secs(5);
 
 /// Everything a node needs of its machine.
 pub(crate) struct Machine {
@@ -70,7 +71,7 @@ pub(crate) struct Machine {
     inputs: VecDeque<Input<'static>>,
     /// When the node is to be woken.
     deadline: Instant,
-    /// What the kernel's timer is set to.
+    /// What the kernel's timer is set to; the end of time once it has fired.
     armed: Instant,
     surroundings_due: Instant,
     /// Who sent the frame that is being handled.
@@ -140,7 +141,7 @@ impl Machine {
         let tokens: Vec<Token> = self.events.iter().map(mio::event::Event::token).collect();
         for token in tokens {
             match token {
-                token::TIMER => self.timer.acknowledge(),
+                token::TIMER => self.armed = Instant::FAR_FUTURE,
                 token::SIGNALS => self.on_signals(now),
                 token::LAUNCHER => self.scripts.on_wake(now),
                 token::CONTROL => self.control.on_listener(self.poll.registry()),
