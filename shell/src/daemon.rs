@@ -137,19 +137,32 @@ fn start(options: &Options, config: Config) -> Result<(Daemon, PidFile), Unable>
         error @ PidFileError::System { .. } => Unable { code: 4, text: error.to_string() },
     })?;
     let log = open_log(options, &config).map_err(unable(4))?;
-    let line = |level, text: String| log.line(level, text);
     let version = env!("CARGO_PKG_VERSION");
-    line(Level::Info, format!("Configuration validated. Starting heartbeat {version}"));
-    line(Level::Info, format!("heartbeat: version {version}"));
+    log.line(Level::Info, format!("Configuration validated. Starting heartbeat {version}"));
+    log.line(Level::Info, format!("heartbeat: version {version}"));
+    match assemble(options, &config, &log) {
+        Ok((parts, boot)) => {
+            let node = Node::new(config.clone(), boot);
+            let realtime = options.realtime && config.realtime();
+            Ok((Daemon { node, machine: Machine::new(parts, log), realtime, config }, pid_file))
+        }
+        Err(unable) => {
+            log.line(Level::Error, unable.text.clone());
+            log.close();
+            Err(unable)
+        }
+    }
+}
 
+/// Opens everything the daemon needs of the machine; the generation comes last, since peers must see it move.
+fn assemble(options: &Options, config: &Config, log: &Log) -> Result<(Parts, Boot), Unable> {
     let poll = Poll::new().context("cannot poll").map_err(unable(1))?;
     let udp = Udp::open(config.media()).map_err(|error| Unable { code: 4, text: error.to_string() })?;
     let mut netlink = Netlink::open().context("cannot talk to the kernel about addresses").map_err(unable(1))?;
     let announcer = Announcer::open()
         .context("cannot open a packet socket to announce addresses (needs root or CAP_NET_RAW)")
         .map_err(unable(4))?;
-    remove_left_addresses(&config, &mut netlink, &log)?;
-    let registry = || poll.registry().try_clone();
+    remove_left_addresses(config, &mut netlink, log)?;
     let open = || -> Result<_> {
         udp.register(poll.registry(), token::MEDIA)?;
         let mut timer = Timer::new()?;
@@ -158,25 +171,18 @@ fn start(options: &Options, config: Config) -> Result<(Daemon, PidFile), Unable>
         poll.registry().register(&mut signals, token::SIGNALS, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(poll.registry(), token::LAUNCHER)?);
         let directories = vec![options.config_dir.join("resource.d"), INIT_DIR.into()];
-        let scripts =
-            Scripts::new(registry()?, token::SCRIPTS, waker, directories, script_environment(options, &config))?;
+        let registry = poll.registry().try_clone()?;
+        let environment = script_environment(options, config);
+        let scripts = Scripts::new(registry, token::SCRIPTS, waker, directories, environment)?;
         let path = options.control();
         let control = Control::open(&path, poll.registry(), token::CONTROL, token::CLIENTS)
             .with_context(|| format!("cannot listen at {}", path.display()))?;
         Ok((timer, signals, scripts, control))
     };
     let (timer, signals, scripts, control) = open().map_err(unable(1))?;
-    let boot = boot(options, &config, &log).map_err(unable(4))?;
-    let foreground = options.foreground;
-    let debug = options.debug.max(config.log().debug);
-    let parts = Parts { poll, timer, signals, udp, netlink, announcer, scripts, control, log, foreground, debug };
-    let daemon = Daemon {
-        node: Node::new(config.clone(), boot),
-        machine: Machine::new(parts),
-        realtime: options.realtime && config.realtime(),
-        config,
-    };
-    Ok((daemon, pid_file))
+    let boot = boot(options, config, log).map_err(unable(4))?;
+    let (foreground, debug) = (options.foreground, options.debug.max(config.log().debug));
+    Ok((Parts { poll, timer, signals, udp, netlink, announcer, scripts, control, foreground, debug }, boot))
 }
 
 fn open_log(options: &Options, config: &Config) -> Result<Log> {

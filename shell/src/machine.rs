@@ -89,14 +89,13 @@ pub(crate) struct Parts {
     pub(crate) announcer: Announcer,
     pub(crate) scripts: Scripts,
     pub(crate) control: Control,
-    pub(crate) log: Log,
     pub(crate) foreground: bool,
     pub(crate) debug: u8,
 }
 
 impl Machine {
-    pub(crate) fn new(parts: Parts) -> Machine {
-        let Parts { poll, timer, signals, udp, netlink, announcer, scripts, control, log, foreground, debug } = parts;
+    pub(crate) fn new(parts: Parts, log: Log) -> Machine {
+        let Parts { poll, timer, signals, udp, netlink, announcer, scripts, control, foreground, debug } = parts;
         Machine {
             poll,
             events: Events::with_capacity(256),

@@ -245,4 +245,24 @@ mod tests {
         assert!(!receiver.acknowledges(Arrival::InOrder, Seq(21)));
         assert!(!receiver.acknowledges(Arrival::Recovered, Seq(20)));
     }
+
+    proptest::proptest! {
+        /// Whatever order and however often: a number is accepted at most once, and what is not missing any more is never
+        /// asked for.
+        #[test]
+        fn every_number_is_accepted_at_most_once(numbers in proptest::collection::vec(1_u64..700, 0..400)) {
+            let mut receiver = Receiver::new(0);
+            let mut accepted = alloc::collections::BTreeSet::new();
+            for number in numbers {
+                let arrival = receiver.classify(Generation(0), Seq(number));
+                if arrival.is_accepted() {
+                    proptest::prop_assert!(accepted.insert(number), "{} twice", number);
+                    receiver.accept(arrival, Seq(number), || at(0));
+                }
+                let asked = receiver.due_requests(at(0), Duration::ZERO);
+                proptest::prop_assert!(asked.iter().all(|seq| !accepted.contains(&seq.0)));
+                proptest::prop_assert!(asked.len() <= MISSING_MAX && asked.iter().all(|seq| Some(*seq) < receiver.newest()));
+            }
+        }
+    }
 }
