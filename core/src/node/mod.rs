@@ -180,7 +180,7 @@ impl Node {
         let mut fired = 0_u32;
         while let Some(timer) = self.deadlines.take_due(self.now) {
             fired = fired.saturating_add(1);
-            assert!(fired < 100_000, "{timer:?} sets itself for now");
+            assert!(fired < 100_000, "{timer:?} sets itself for the present");
             match timer {
                 Timer::Boot => self.boot(),
                 Timer::Keepalive => self.on_keepalive(),
