@@ -45,6 +45,11 @@ impl Sender {
         self.newest
     }
 
+    /// Whether these are the bytes of the last message sent.
+    pub(crate) fn is_newest_frame(&self, bytes: &[u8]) -> bool {
+        self.history.back().is_some_and(|sent| *sent.frame == *bytes)
+    }
+
     /// Counts a message as sent and keeps it for retransmission.
     pub(crate) fn keep(&mut self, frame: Frame) {
         if self.history.len() >= HISTORY_MAX {
