@@ -65,7 +65,7 @@ impl Node {
     fn on_message(&mut self, medium: MediumId, from: NodeId, message: &Message<'_>) {
         let generation = message.header.generation.unwrap_or_default();
         let Some(peer) = self.nodes.get_mut(from) else { return };
-        if message.header.src_uuid.is_some() {
+        if message.header.src_uuid.is_some() && generation >= peer.receiver.generation() {
             peer.uuid = message.header.src_uuid;
         }
         let Some(seq) = message.header.seq else {
