@@ -64,8 +64,8 @@ struct Draft {
     has_broken_medium: bool,
     has_serial: bool,
     given: BTreeMap<&'static str, Given>,
-    /// An interval could not be read, so that those it relates to cannot be judged.
-    has_broken_time: bool,
+    /// Directives whose value could not be read: what follows from their absence does not follow.
+    unreadable: BTreeMap<&'static str, Takes>,
     environment: BTreeMap<String, String>,
 }
 
@@ -153,7 +153,7 @@ impl Draft {
             match row.takes.value(word.text) {
                 Ok(value) => self.give(row, value, *word, report),
                 Err(fit) => {
-                    self.has_broken_time |= row.takes == Takes::Time;
+                    self.unreadable.insert(row.name, row.takes);
                     let message = match row.name {
                         "warntime" => alloc::format!("Warn time [{}] is invalid.", word.text),
                         _ => alloc::format!("Illegal value [{}] for {}", word.text, row.name),
@@ -361,7 +361,8 @@ impl Draft {
             initdead: given("initdead"),
             deadping: given("deadping"),
         };
-        if self.has_broken_time {
+        // An interval that could not be read: those it relates to cannot be judged.
+        if self.unreadable.values().any(|takes| *takes == Takes::Time) {
             return None;
         }
         let over = |floor: Duration| floor.saturating_mul(2).as_millis().saturating_add(1);
@@ -422,6 +423,7 @@ impl Draft {
             }
         }
         match self.given.get("auto_failback") {
+            None if self.unreadable.contains_key("auto_failback") => on,
             None => {
                 let message = "auto_failback is not given; it acts as `on`: groups return when their home does";
                 report.advise(Code::AutoFailbackMissing, Span::FILE, message, "write `auto_failback on` or `off`");
