@@ -7,7 +7,8 @@ use crate::demo::{self, DemoArgs};
 use crate::pid_file::{Holder, PidFile};
 use crate::{config, status, testbed};
 use anyhow::{Context as _, Result};
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
@@ -28,7 +29,7 @@ mod code {
 ///
 /// Without a command the daemon is started in the background, as Heartbeat 3.0.6 does.
 #[derive(Parser, Debug)]
-#[command(name = "heartbeat", disable_version_flag = true, args_conflicts_with_subcommands = true)]
+#[command(name = "heartbeat", disable_version_flag = true)]
 struct Cli {
     #[command(flatten)]
     legacy: Legacy,
@@ -82,6 +83,13 @@ struct Legacy {
     verbose: bool,
 }
 
+impl Legacy {
+    fn is_given(&self) -> bool {
+        let Legacy { kill, status, version, foreground, debug, no_realtime, verbose } = *self;
+        kill || status || version || foreground || debug > 0 || no_realtime || verbose
+    }
+}
+
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Run the daemon in the foreground; reports readiness to systemd.
@@ -128,6 +136,10 @@ struct Move {
 /// The program `heartbeat`.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if cli.command.is_some() && cli.legacy.is_given() {
+        let text = "the letters of 3.0.6 stand alone, not before a command";
+        Cli::command().error(ErrorKind::ArgumentConflict, text).exit();
+    }
     match run(&cli) {
         Ok(code) => code,
         Err(error) => {
@@ -254,7 +266,6 @@ fn order(places: &Places, verb: &str, set: &str) -> Result<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -266,6 +277,7 @@ mod tests {
         for line in ["heartbeat --run-dir /x status", "heartbeat status --run-dir /x"] {
             let cli = Cli::try_parse_from(line.split(' ')).unwrap();
             assert_eq!(cli.places.run_dir, Path::new("/x"), "{line}");
+            assert!(!cli.legacy.is_given());
         }
     }
 

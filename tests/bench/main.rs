@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use hb_shell::net::echo::Probe;
 use hb_shell::net::namespace;
 use hb_shell::testbed::{Setup, Testbed, VIRTUAL_ADDRESS};
+use hb_tests::is_root;
 use hb_tests::observe::{Observer, takeover_delay};
 use hb_tests::real::{self, RealNode};
 use serde_json::{Value, json};
@@ -48,10 +49,6 @@ fn main() -> Result<()> {
     planned_moves(runs)?;
     cold_start()?;
     footprint()
-}
-
-fn is_root() -> bool {
-    nix::unistd::geteuid().is_root()
 }
 
 fn setup() -> Setup {

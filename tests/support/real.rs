@@ -18,7 +18,8 @@ pub fn missing() -> Option<String> {
     if !Path::new(PROGRAM).exists() {
         return Some(format!("{PROGRAM} is not installed (Debian package heartbeat)"));
     }
-    (!nix::unistd::geteuid().is_root()).then(|| "a real Heartbeat needs root".to_owned())
+    // Root of a user namespace of one user is not root enough for a program that changes to `hacluster`.
+    (!crate::is_root()).then(|| "a real Heartbeat needs root".to_owned())
 }
 
 /// One node of the real program: its private directories and, while it runs, its process.
