@@ -285,9 +285,7 @@ impl Daemon {
         };
         // Nobody may be listening.
         let _unheard = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-        let Machine { log, control, .. } = self.machine;
-        drop(control);
-        log.close();
+        self.machine.close();
         code
     }
 

@@ -48,10 +48,9 @@ pub(crate) mod token {
 /// anew every five seconds. Reading it costs as much as sending a heartbeat.
 const SURROUNDINGS_EVERY: Duration = Duration::from_secs(5);
 
-/// Everything a node needs of its machine.
-pub(crate) struct Machine {
+/// What is opened before the node speaks.
+pub(crate) struct Parts {
     pub(crate) poll: Poll,
-    pub(crate) events: Events,
     pub(crate) timer: Timer,
     pub(crate) signals: Signals,
     pub(crate) udp: Udp,
@@ -59,11 +58,18 @@ pub(crate) struct Machine {
     pub(crate) announcer: Announcer,
     pub(crate) scripts: Scripts,
     pub(crate) control: Control,
-    pub(crate) log: Log,
-    pub(crate) load: Option<File>,
     /// Whether SIGINT stops the daemon, as a terminal expects; in the background it is ignored.
     pub(crate) foreground: bool,
+    /// Debugging lines are logged from 1 on.
     pub(crate) debug: u8,
+}
+
+/// Everything a node needs of its machine.
+pub(crate) struct Machine {
+    parts: Parts,
+    pub(crate) log: Log,
+    events: Events,
+    load: Option<File>,
     /// Where each virtual address is, once it was placed.
     placed: BTreeMap<IpAddr, Placed>,
     /// Scripts under way.
@@ -79,37 +85,13 @@ pub(crate) struct Machine {
     exit: Option<ExitReason>,
 }
 
-/// The parts a [`Machine`] is made of.
-pub(crate) struct Parts {
-    pub(crate) poll: Poll,
-    pub(crate) timer: Timer,
-    pub(crate) signals: Signals,
-    pub(crate) udp: Udp,
-    pub(crate) netlink: Netlink,
-    pub(crate) announcer: Announcer,
-    pub(crate) scripts: Scripts,
-    pub(crate) control: Control,
-    pub(crate) foreground: bool,
-    pub(crate) debug: u8,
-}
-
 impl Machine {
     pub(crate) fn new(parts: Parts, log: Log) -> Machine {
-        let Parts { poll, timer, signals, udp, netlink, announcer, scripts, control, foreground, debug } = parts;
         Machine {
-            poll,
-            events: Events::with_capacity(256),
-            timer,
-            signals,
-            udp,
-            netlink,
-            announcer,
-            scripts,
-            control,
+            parts,
             log,
+            events: Events::with_capacity(256),
             load: File::open("/proc/loadavg").ok(),
-            foreground,
-            debug,
             placed: BTreeMap::new(),
             running: BTreeMap::new(),
             inputs: VecDeque::new(),
@@ -121,15 +103,21 @@ impl Machine {
         }
     }
 
+    /// Closes the control socket, so that nobody finds a daemon that is gone, and writes what is left of the log.
+    pub(crate) fn close(self) {
+        drop(self.parts);
+        self.log.close();
+    }
+
     /// Waits until something happens: a deadline, a packet, a signal, a client, a script.
     pub(crate) fn wait(&mut self) -> io::Result<()> {
-        let deadline = self.scripts.next_deadline().map_or(self.deadline, |at| at.min(self.deadline));
+        let deadline = self.parts.scripts.next_deadline().map_or(self.deadline, |at| at.min(self.deadline));
         if self.armed != deadline {
-            self.timer.arm(deadline)?;
+            self.parts.timer.arm(deadline)?;
             self.armed = deadline;
         }
-        let patience = (self.udp.is_ready() || !self.inputs.is_empty()).then_some(Duration::ZERO);
-        match self.poll.poll(&mut self.events, patience) {
+        let patience = (self.parts.udp.is_ready() || !self.inputs.is_empty()).then_some(Duration::ZERO);
+        match self.parts.poll.poll(&mut self.events, patience) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             result => result,
         }
@@ -142,15 +130,15 @@ impl Machine {
             match token {
                 token::TIMER => self.armed = Instant::FAR_FUTURE,
                 token::SIGNALS => self.on_signals(now),
-                token::LAUNCHER => self.scripts.on_wake(now),
-                token::CONTROL => self.control.on_listener(self.poll.registry()),
-                token if self.control.owns(token) => self.control.on_client(token),
-                token if token >= token::SCRIPTS => self.scripts.on_readable(token),
-                token => self.udp.on_readable(token.0.saturating_sub(token::MEDIA.0)),
+                token::LAUNCHER => self.parts.scripts.on_wake(now),
+                token::CONTROL => self.parts.control.on_listener(self.parts.poll.registry()),
+                token if self.parts.control.owns(token) => self.parts.control.on_client(token),
+                token if token >= token::SCRIPTS => self.parts.scripts.on_readable(token),
+                token => self.parts.udp.on_readable(token.0.saturating_sub(token::MEDIA.0)),
             }
         }
-        self.scripts.on_time(now);
-        while let Some(news) = self.scripts.next_news() {
+        self.parts.scripts.on_time(now);
+        while let Some(news) = self.parts.scripts.next_news() {
             self.on_news(news);
         }
         if now >= self.surroundings_due {
@@ -161,25 +149,25 @@ impl Machine {
     }
 
     fn on_signals(&mut self, now: Instant) {
-        let pending: Vec<i32> = self.signals.pending().collect();
+        let pending: Vec<i32> = self.parts.signals.pending().collect();
         for signal in pending {
             match signal {
-                SIGCHLD => self.scripts.on_child(now),
+                SIGCHLD => self.parts.scripts.on_child(now),
                 SIGTERM => self.inputs.push_back(Input::Operator(Command::Stop)),
-                SIGINT if self.foreground => self.inputs.push_back(Input::Operator(Command::Stop)),
+                SIGINT if self.parts.foreground => self.inputs.push_back(Input::Operator(Command::Stop)),
                 SIGHUP => {
                     let text = "SIGHUP: this version cannot reread its configuration; nothing was changed";
                     self.log.line(Level::Warn, text);
                 }
-                SIGUSR1 => self.set_debug(self.debug.saturating_add(1)),
-                SIGUSR2 => self.set_debug(self.debug.saturating_sub(1)),
+                SIGUSR1 => self.set_debug(self.parts.debug.saturating_add(1)),
+                SIGUSR2 => self.set_debug(self.parts.debug.saturating_sub(1)),
                 _ => {}
             }
         }
     }
 
     fn set_debug(&mut self, level: u8) {
-        self.debug = level;
+        self.parts.debug = level;
         self.log.line(Level::Info, format!("debug now set to {level} [pid {}]", std::process::id()));
     }
 
@@ -197,7 +185,7 @@ impl Machine {
     /// The next packet as an input, if there is one.
     pub(crate) fn receive(&mut self) -> Option<Input<'_>> {
         self.from = None;
-        let packet = self.udp.receive()?;
+        let packet = self.parts.udp.receive()?;
         self.from = Some(packet.from);
         Some(Input::Frame { medium: packet.medium, bytes: packet.bytes })
     }
@@ -214,21 +202,23 @@ impl Machine {
 
     /// Answers the clients that wait; what only the node can answer becomes an input.
     pub(crate) fn serve(&mut self, node: &Node, now: Instant) {
-        while let Some((client, asked)) = self.control.next_request() {
+        while let Some((client, asked)) = self.parts.control.next_request() {
             match asked {
                 Asked::Status => {
                     let machine = MachineStatus {
                         unix_time: clock::wall().0,
                         log_dropped: self.log.dropped(),
-                        strays: self.udp.strays(),
+                        strays: self.parts.udp.strays(),
                     };
-                    self.control.answer(client, &status::json(node, now, &machine));
+                    self.parts.control.answer(client, &status::json(node, now, &machine));
                 }
                 Asked::Node(request) => self.inputs.push_back(Input::Client { client, request }),
                 Asked::Stop => {
                     self.inputs.push_back(Input::Operator(Command::Stop));
                     let text = "the node releases its resources and ends";
-                    self.control.answer(client, &serde_json::json!({"v": control::VERSION, "ok": true, "text": text}));
+                    self.parts
+                        .control
+                        .answer(client, &serde_json::json!({"v": control::VERSION, "ok": true, "text": text}));
                 }
             }
         }
@@ -238,14 +228,14 @@ impl Machine {
     pub(crate) fn perform(&mut self, action: Action) {
         match action {
             Action::Send { medium, frame } => {
-                if let Some(change) = self.udp.send(medium, &frame) {
+                if let Some(change) = self.parts.udp.send(medium, &frame) {
                     self.on_carrier(medium, change);
                 }
             }
             Action::ArmTimer { deadline } => self.deadline = deadline,
             Action::RunResource { op, run } => self.run_resource(op, run),
             Action::FireArp { address, kind } => self.fire_arp(&address, kind),
-            Action::Reply { client, response } => self.control.answer(client, &control::outcome(&response)),
+            Action::Reply { client, response } => self.parts.control.answer(client, &control::outcome(&response)),
             Action::Report(event) => self.report(&event),
             Action::Exit(reason) => self.exit = Some(reason),
         }
@@ -261,7 +251,7 @@ impl Machine {
 
     /// Writes a line; debugging ones only if asked for.
     fn line(&self, level: Level, text: String) {
-        if level > Level::Debug || self.debug > 0 {
+        if level > Level::Debug || self.parts.debug > 0 {
             self.log.line(level, text);
         }
     }
@@ -298,7 +288,7 @@ impl Machine {
                     limit: run.limit,
                 };
                 self.running.insert(op, run);
-                self.scripts.run(clock::now(), script);
+                self.parts.scripts.run(clock::now(), script);
             }
         }
     }
@@ -307,19 +297,19 @@ impl Machine {
         let placed = match self.placed.get(&address.address) {
             // Where it was put it is taken away again, whatever the routes say meanwhile.
             Some(placed) if verb == Verb::Stop => placed.clone(),
-            _ => vip::resolve(&mut self.netlink, address)?,
+            _ => vip::resolve(&mut self.parts.netlink, address)?,
         };
         match verb {
             Verb::Status => {
-                let running = vip::present(&mut self.netlink, &placed)? != vip::Presence::Absent;
+                let running = vip::present(&mut self.parts.netlink, &placed)? != vip::Presence::Absent;
                 return Ok(if running { Outcome::Running } else { Outcome::NotRunning });
             }
             Verb::Start => {
-                vip::add(&mut self.netlink, &placed)?;
+                vip::add(&mut self.parts.netlink, &placed)?;
                 self.placed.insert(address.address, placed);
             }
             Verb::Stop => {
-                vip::remove(&mut self.netlink, &placed)?;
+                vip::remove(&mut self.parts.netlink, &placed)?;
                 self.placed.remove(&address.address);
             }
         }
@@ -329,7 +319,7 @@ impl Machine {
     fn fire_arp(&mut self, address: &VirtualIp, kind: ArpKind) {
         let Some(placed) = self.placed.get(&address.address) else { return };
         let Some(mac) = placed.mac else { return };
-        if let Err(error) = self.announcer.announce(placed, mac, kind) {
+        if let Err(error) = self.parts.announcer.announce(placed, mac, kind) {
             self.line(Level::Warn, format!("{address} could not be announced on {}: {error}", placed.interface));
         }
     }
