@@ -20,7 +20,10 @@ const SOCKET_BUFFER: usize = 277;
 pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) plan: HostPlan,
+    /// The node; away while it makes a step.
     pub(crate) engine: Option<Engine>,
+    /// Whether a daemon runs, in the middle of a step or not.
+    pub(crate) has_daemon: bool,
     pub(crate) clock: Clock,
     pub(crate) disk: Disk,
     /// Counts lives, so that what was ordered in an earlier one is not answered in a later.
@@ -76,6 +79,7 @@ impl Host {
             clock: Clock::new(now, first_reading(number), plan.drift_ppm, plan.wall_offset),
             plan,
             engine: None,
+            has_daemon: false,
             disk: Disk { generation, durable: generation, lies: false },
             life: 0,
             schedule: Schedule::Runs,
@@ -105,6 +109,7 @@ impl Host {
             seed: bytes,
         };
         self.engine = Some(Engine::ours(self.plan.config.clone(), boot));
+        self.has_daemon = true;
         self.schedule = Schedule::Runs;
     }
 
@@ -118,6 +123,7 @@ impl Host {
     /// The daemon is gone, whatever the reason.
     pub(crate) fn end(&mut self) {
         self.engine = None;
+        self.has_daemon = false;
         self.life += 1;
         self.pulse += 1;
         self.armed = Instant::FAR_FUTURE;

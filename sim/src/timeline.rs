@@ -36,14 +36,13 @@ impl Recording {
         self.entries.iter().filter_map(|entry| {
             let name = |host: &usize| self.hosts[*host].clone();
             let (who, what) = match &entry.what {
-                What::Happened(text, _) => ("world".to_owned(), text.clone()),
+                What::Happened(text, _) | What::Device(_, text) => ("world".to_owned(), text.clone()),
                 What::Runs(host, resource, true) => ("ground".to_owned(), format!("{resource} runs on {}", name(host))),
                 What::Runs(host, resource, false) => {
                     ("ground".to_owned(), format!("{resource} has stopped on {}", name(host)))
                 }
                 What::Said(host, _, text) => (name(host), text.clone()),
                 What::Answered(host, text) => (name(host), format!("answer: {text}")),
-                What::Device(_, text) => ("world".to_owned(), text.clone()),
                 What::Violated(text) => ("check".to_owned(), text.clone()),
                 What::Machine(..) | What::Scheduled(..) | What::Life(..) | What::Share(..) => return None,
             };

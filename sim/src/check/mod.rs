@@ -3,15 +3,30 @@
 //! A check sees facts, in the order in which they become true. What nodes believe is never asked, except where the
 //! property is about a node itself (its queues, the order in which it takes messages in).
 
+mod alive;
+mod announced;
+mod bounded;
+mod delivery;
+pub mod liveness;
+mod moves;
+mod proof;
 mod single_owner;
 
+pub use alive::Alive;
+pub use announced::Announced;
+pub use bounded::Bounded;
+pub use delivery::Delivery;
+pub use liveness::Liveness;
+pub use moves::{Flapping, Sticky};
+pub use proof::BeforeTakeover;
 pub use single_owner::SingleOwner;
+pub(crate) use single_owner::release_bound;
 
 use crate::contact::Contact;
 use crate::ground::Ground;
 use crate::host::Host;
 use crate::label::Label;
-use crate::plan::{Event, How, Plan};
+use crate::plan::{Event, How, Plan, Proof};
 use hb_core::ids::MediumId;
 use hb_core::time::Instant;
 use hb_core::{Frame, Node};
@@ -81,9 +96,14 @@ impl<'a> Moment<'a> {
         self.hosts[host].engine.as_ref().and_then(crate::engine::Engine::node)
     }
 
-    /// Whether a daemon runs on a host, scheduled or not. In the middle of its own step it does not seem so.
+    /// Whether a daemon runs on a host, scheduled or not.
     pub fn has_daemon(&self, host: usize) -> bool {
-        self.hosts[host].engine.is_some()
+        self.hosts[host].has_daemon
+    }
+
+    /// Whether a daemon runs on a host and gets the processor.
+    pub fn is_managed(&self, host: usize) -> bool {
+        self.has_daemon(host) && self.hosts[host].schedule == crate::host::Schedule::Runs
     }
 
     /// Which life of its daemon a host is in.
@@ -119,7 +139,20 @@ pub struct Violation {
 
 /// Every check that applies to a plan.
 pub fn all(plan: &Plan) -> Vec<Box<dyn Check>> {
-    vec![Box::new(SingleOwner::new(plan))]
+    let mut checks: Vec<Box<dyn Check>> = vec![
+        Box::new(SingleOwner::new(plan)),
+        Box::new(Announced::default()),
+        Box::new(Alive::new(plan)),
+        Box::new(Liveness::new(plan)),
+        Box::new(Flapping::default()),
+        Box::new(Sticky::new(plan)),
+        Box::new(Delivery::new(plan.hosts.len())),
+        Box::new(Bounded::new(plan)),
+    ];
+    if plan.policy.proof != Proof::None {
+        checks.push(Box::new(BeforeTakeover::new(plan.policy.proof, plan.hosts.len())));
+    }
+    checks
 }
 
 /// How much longer anything takes in a plan than with quick scripts, a quick network and a quick machine: scripts that

@@ -108,13 +108,22 @@ impl Parser<'_> {
     /// Everything else; whether the line was understood.
     fn setting(&mut self, first: Word<'_>, rest: &[Word<'_>], text: &str, plan: &mut Plan) -> bool {
         let done: Option<()> = match (first.text, rest) {
-            ("title", _) => Some(plan.title = from(rest, 0, text)),
+            ("title", _) => {
+                plan.title = from(rest, 0, text);
+                Some(())
+            }
             ("boot", nodes) => {
                 plan.boot.extend(nodes.iter().filter_map(|node| self.node(*node)));
                 Some(())
             }
-            ("settle", []) => Some(plan.settle = true),
-            ("hazards", []) => Some(plan.policy.hazards = true),
+            ("settle", []) => {
+                plan.settle = true;
+                Some(())
+            }
+            ("hazards", []) => {
+                plan.policy.hazards = true;
+                Some(())
+            }
             ("set-on", [node, ..]) => self.node(*node).map(|_| ()),
             ("slow", [node, resource, verb, time]) => {
                 let how = self.time(*time).map(How::Takes);
@@ -124,7 +133,8 @@ impl Parser<'_> {
             ("net", words) => self.net_rule(words).map(|rule| plan.net.push(rule)),
             ("fate", [name, members @ ..]) if !members.is_empty() => {
                 let members = members.iter().filter_map(|member| self.member(*member)).collect();
-                Some(self.fates.push((name.text.to_owned(), members)))
+                self.fates.push((name.text.to_owned(), members));
+                Some(())
             }
             ("overlap", [time]) => self.time(*time).map(|time| plan.policy.overlap = time),
             ("proof", [word]) => self.one_of(*word, &["fenced", "released"]).map(|word| {
