@@ -1,5 +1,8 @@
 //! The program `hbsim`.
 
+#[path = "cli/swarm.rs"]
+mod swarm;
+
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use hb_sim::{Plan, Report, bench, library};
@@ -31,6 +34,8 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Search random storms for one that breaks a property; shrink it. Exit status 1 if one was found.
+    Swarm(swarm::SwarmArgs),
     /// List the scenarios that come with the program.
     List,
     /// Measure how fast a quiet pair is simulated.
@@ -75,6 +80,7 @@ fn run(command: &Command) -> Result<ExitCode> {
             }
             return Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Command::Swarm(args) => return swarm::main(args),
         Command::List => {
             for (name, text) in library::ALL {
                 let title = Plan::parse(name, text).map_or_else(|_| "cannot be read".to_owned(), |plan| plan.title);
