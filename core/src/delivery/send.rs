@@ -10,7 +10,9 @@ use core::time::Duration;
 
 /// A message kept for retransmission.
 #[derive(Clone, Debug, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 struct Sent {
+    #[cfg_attr(feature = "trace", serde(serialize_with = "crate::trace::serialize_bytes"))]
     frame: Frame,
     resent: Option<Instant>,
 }
@@ -26,6 +28,7 @@ pub(crate) enum Answer {
 
 /// The sending side of our own sequence.
 #[derive(Clone, Debug, Default, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Sender {
     newest: Seq,
     /// Messages `newest - len + 1 ..= newest`.
@@ -53,6 +56,18 @@ impl Sender {
     /// Whether these are the bytes of the last message sent.
     pub(crate) fn is_newest_frame(&self, bytes: &[u8]) -> bool {
         self.history.back().is_some_and(|sent| *sent.frame == *bytes)
+    }
+
+    /// The messages kept, oldest first, to sign them anew.
+    #[cfg(feature = "trace")]
+    pub(crate) fn frames_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Frame> {
+        self.history.iter_mut().map(|sent| &mut sent.frame)
+    }
+
+    /// The last message sent, if it is kept.
+    #[cfg(feature = "trace")]
+    pub(crate) fn newest_frame(&self) -> Option<&Frame> {
+        self.history.back().map(|sent| &sent.frame)
     }
 
     /// Counts a message as sent and keeps it for retransmission.

@@ -7,12 +7,15 @@
 //! | `life.rs` | our own start and end, heartbeats, the life and death of others |
 //! | `resources.rs` | the rule book's intents carried out, clients answered |
 //! | `status.rs` | the read-only view |
+//! | `snapshot.rs` | the state as data, for recordings (feature `trace`) |
 //!
 //! A packet: `Frame` -> `accept` (cannot change state) -> sender and sequence -> handler of its type -> `decide`
 //! until nothing is wanted -> `rearm`. A timer: `Wake` -> every due deadline in order -> the same end.
 
 mod life;
 mod resources;
+#[cfg(feature = "trace")]
+pub(crate) mod snapshot;
 mod status;
 mod traffic;
 
@@ -37,6 +40,7 @@ use alloc::vec::Vec;
 
 /// What a node learns from its machine when it starts; with the configuration it determines all that follows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub struct Boot {
     /// The monotonic clock now: the node's start.
     pub now: Instant,

@@ -76,6 +76,7 @@ impl Doing {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 enum State {
     Stopped,
     Failed,
@@ -99,6 +100,7 @@ enum State {
 
 /// One group's queue.
 #[derive(Clone, Debug, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 struct Queue {
     wanted: bool,
     state: State,
@@ -112,6 +114,7 @@ struct Queue {
 
 /// The queues of all groups, and the announcements of addresses that came up.
 #[derive(Clone, Debug, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Executor {
     queues: Vec<Queue>,
     last_op: u64,
@@ -126,6 +129,12 @@ impl Executor {
             last_op: 0,
             announcements: Announcements::default(),
         }
+    }
+
+    /// How many groups there are.
+    #[cfg(feature = "trace")]
+    pub(crate) fn queue_count(&self) -> usize {
+        self.queues.len()
     }
 
     pub(crate) fn doing(&self, group: GroupId) -> Doing {
