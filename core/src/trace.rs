@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 /// What a segment begins with.
 pub const MAGIC: [u8; 8] = *b"hbtrace\n";
 /// The version of format and state; a recording of another one is refused. It rises with every change of a field of
-/// [`Node`] or [`Input`]: the recording in `core/tests` shows that it has to.
+/// [`Node`] or [`Input`]: `golden.trace` shows that it has to.
 pub const VERSION: u32 = 1;
 /// The longest record in bytes: a full history of large messages.
 pub const RECORD_MAX: usize = 32 * 1024 * 1024;
@@ -225,7 +225,9 @@ impl Made {
     /// What is recorded of these actions.
     pub fn of(actions: &[Action]) -> Made {
         let mut tally = Tally::default();
-        actions.iter().for_each(|action| tally.add(action));
+        for action in actions {
+            tally.add(action);
+        }
         tally.made()
     }
 }
@@ -337,9 +339,8 @@ fn close(out: &mut [u8], at: usize) -> Result<(), Unwritable> {
         return Err(Unwritable);
     };
     let length = u32::try_from(payload.len()).ok().filter(|_| payload.len() <= RECORD_MAX).ok_or(Unwritable)?;
-    let [a, b, c, d] = length.to_le_bytes();
-    let [e, f, g, h] = CRC.checksum(payload).to_le_bytes();
-    *frame = [a, b, c, d, e, f, g, h];
+    // Little-endian: the length in front, the checksum behind it.
+    *frame = (u64::from(CRC.checksum(payload)) << 32 | u64::from(length)).to_le_bytes();
     Ok(())
 }
 
@@ -489,15 +490,16 @@ impl<'a> Reader<'a> {
     fn record(&mut self) -> Result<(usize, &'a [u8]), ReadError> {
         let at = self.at;
         let rest = self.bytes.get(at..).unwrap_or_default();
-        let Some(([a, b, c, d, e, f, g, h], rest)) = rest.split_first_chunk::<FRAME>() else {
+        let Some((frame, rest)) = rest.split_first_chunk::<FRAME>() else {
             return Err(ReadError::Truncated { at });
         };
-        let length = usize::try_from(u32::from_le_bytes([*a, *b, *c, *d])).unwrap_or(usize::MAX);
+        let frame = u64::from_le_bytes(*frame);
+        let length = usize::try_from(frame & u64::from(u32::MAX)).unwrap_or(usize::MAX);
         if length > RECORD_MAX {
             return Err(ReadError::Damaged { at });
         }
         let payload = rest.get(..length).ok_or(ReadError::Truncated { at })?;
-        if CRC.checksum(payload) != u32::from_le_bytes([*e, *f, *g, *h]) {
+        if u64::from(CRC.checksum(payload)) != frame >> 32 {
             return Err(ReadError::Damaged { at });
         }
         self.at = at.saturating_add(FRAME).saturating_add(length);
@@ -550,11 +552,6 @@ pub enum RestoreError {
 }
 
 impl Segment {
-    /// What is to be written for `node` now. `head` says what does not change in its life.
-    pub fn of(head: Head, node: &Node) -> Segment {
-        Segment { head, state: State::of(node) }
-    }
-
     /// The node as it was, with the secrets of `authkeys`.
     pub fn restore(&self, authkeys: SourceText<'_>) -> Result<Node, RestoreError> {
         let reading = Config::read(&Sources {
@@ -579,3 +576,6 @@ impl Segment {
         self.state.0.clone().with_config(config).ok_or(RestoreError::OtherShape)
     }
 }
+
+#[cfg(test)]
+mod tests;
