@@ -16,6 +16,7 @@ pub mod net;
 pub mod pid_file;
 pub mod process;
 pub mod realtime;
+pub mod recorder;
 pub mod render;
 pub mod script_env;
 pub mod status;
