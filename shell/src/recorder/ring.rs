@@ -84,7 +84,7 @@ impl Ring {
         let result = file.write_all(bytes);
         self.count(bytes.len() as u64);
         if let Err(error) = result {
-            self.current = None;
+            (self.current, self.files) = (None, None);
             return Err(failed(&self.directory, error));
         }
         Ok(true)
