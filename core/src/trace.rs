@@ -20,7 +20,6 @@ use crate::action::Action;
 use crate::auth::{Keyring, Method, VerifyError};
 use crate::config::{Config, Diagnostic, SourceText, Sources};
 use crate::digest::{StableHasher, digest_of};
-use crate::ids::Generation;
 use crate::input::Input;
 use crate::node::Node;
 use crate::node::snapshot::Parts;
@@ -134,19 +133,14 @@ impl State {
         self.0.now()
     }
 
-    /// The generation of the node's life.
-    pub fn generation(&self) -> Generation {
-        self.0.boot().generation
+    /// Whether a packet that the node signed is in it, by which wrong keys are known at once.
+    pub fn is_signed(&self) -> bool {
+        self.0.newest_frame().is_some()
     }
 
-    /// When the node was started, on its monotonic clock; tells lives with one generation apart.
-    pub fn started(&self) -> Instant {
-        self.0.boot().now
-    }
-
-    /// The wall clock at `at`, as far as the node knew it.
-    pub fn wall_clock(&self, at: Instant) -> (UnixTime, u32) {
-        wall_clock(self.0.wall_clock(), at)
+    /// What the wall clock last read, and when that was.
+    pub fn wall_clock(&self) -> (Instant, UnixTime) {
+        self.0.wall_clock()
     }
 
     /// The state as it would be had the cluster used the secrets of `to` instead of `from`.
@@ -157,12 +151,6 @@ impl State {
         }
         self
     }
-}
-
-/// Seconds since 1970 and nanoseconds at `at`, reckoned from a reading of the wall clock; never before it.
-pub fn wall_clock((read, time): (Instant, UnixTime), at: Instant) -> (UnixTime, u32) {
-    let since = at.since(read);
-    (UnixTime(time.0.saturating_add(since.as_secs())), since.subsec_nanos())
 }
 
 /// What kind of [`Action`].

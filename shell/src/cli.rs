@@ -6,7 +6,7 @@ use crate::decode::{self, DecodeArgs};
 use crate::demo::{self, DemoArgs};
 use crate::pid_file::{Holder, PidFile};
 use crate::recorder::{self, Settings};
-use crate::{config, status, testbed};
+use crate::{config, status, testbed, why};
 use anyhow::{Context as _, Result};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
@@ -126,6 +126,14 @@ enum Command {
     Standby(Move),
     /// Take groups from the other node and wait until they run here.
     Takeover(Move),
+    /// Say why this node did what it did with its groups, from what the flight recorder has kept; needs `hbsim`.
+    Why {
+        /// A group: its first resource as in haresources; of an address the part before `/` will do. All without it.
+        group: Option<String>,
+        /// The keys of the cluster [default: `authkeys` in the configuration directory].
+        #[arg(long, value_name = "FILE")]
+        authkeys: Option<PathBuf>,
+    },
     /// Show what is in packets, and why they fail authentication.
     Decode(DecodeArgs),
     /// Show a failover on this machine: two daemons, a client, no root and no installation needed.
@@ -192,6 +200,10 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Some(Command::Status { json }) => show_status(places, *json)?,
         Some(Command::Standby(Move { set })) => order(places, "standby", set)?,
         Some(Command::Takeover(Move { set })) => order(places, "takeover", set)?,
+        Some(Command::Why { group, authkeys }) => {
+            let authkeys = authkeys.clone().unwrap_or_else(|| places.config_dir.join("authkeys"));
+            why::run(&places.trace_dir(), &authkeys, group.as_deref())?
+        }
         Some(Command::Decode(args)) => {
             decode::run(args, io::stdin().lock(), io::stdout().lock())?;
             0

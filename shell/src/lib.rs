@@ -25,3 +25,4 @@ mod sys;
 pub mod testbed;
 pub mod timer;
 pub mod transport;
+mod why;

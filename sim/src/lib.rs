@@ -12,6 +12,7 @@
 //! | `ground.rs`, `contact.rs` | the truth: what runs where, who answers a client, who heard whom; never asks a node |
 //! | `check/` | one property a file, judged on the truth |
 //! | `recording.rs`, `timeline.rs` | what happened, as data and as prose |
+//! | `replay/` | recordings of real daemons lived through again |
 //! | `search/` | random plans, the smallest that breaks a property, what was reached |
 //! | `run.rs`, `judge.rs` | a scenario run twice and judged |
 
@@ -30,6 +31,7 @@ pub mod label;
 mod network;
 pub mod plan;
 pub mod recording;
+pub mod replay;
 pub mod run;
 pub mod search;
 pub mod timeline;

@@ -1,5 +1,7 @@
 //! The program `hbsim`.
 
+#[path = "cli/replay.rs"]
+mod replay;
 #[path = "cli/swarm.rs"]
 mod swarm;
 
@@ -36,6 +38,12 @@ enum Command {
     },
     /// Search random storms for one that breaks a property; shrink it. Exit status 1 if one was found.
     Swarm(swarm::SwarmArgs),
+    /// Live through a recording of a daemon again. Exit status 1 at the first difference, 2 if it is refused.
+    Replay(replay::ReplayArgs),
+    /// Sign a recording anew with keys made for it, to hand it on.
+    Redact(replay::RedactArgs),
+    /// Say what was decided about a group while a recording was made, and on what evidence.
+    Why(replay::WhyArgs),
     /// List the scenarios that come with the program.
     List,
     /// Measure how fast a quiet pair is simulated.
@@ -81,6 +89,9 @@ fn run(command: &Command) -> Result<ExitCode> {
             return Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Swarm(args) => return swarm::main(args),
+        Command::Replay(args) => return replay::replay_main(args),
+        Command::Redact(args) => return replay::redact_main(args),
+        Command::Why(args) => return replay::why_main(args),
         Command::List => {
             for (name, text) in library::ALL {
                 let title = Plan::parse(name, text).map_or_else(|_| "cannot be read".to_owned(), |plan| plan.title);

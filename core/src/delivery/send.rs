@@ -6,15 +6,24 @@ use crate::ids::{NodeId, Seq};
 use crate::time::Instant;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
 /// A message kept for retransmission.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Hash)]
 #[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 struct Sent {
     #[cfg_attr(feature = "trace", serde(serialize_with = "crate::trace::serialize_bytes"))]
     frame: Frame,
     resent: Option<Instant>,
+}
+
+impl fmt::Debug for Sent {
+    /// On one line: hundreds are kept.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.frame.len())?;
+        self.resent.map_or(Ok(()), |at| write!(f, ", sent again at {} ns", at.as_nanos()))
+    }
 }
 
 /// The answer to one number of a retransmission request.

@@ -130,11 +130,6 @@ impl Parts {
         self.now
     }
 
-    /// What the node was started with.
-    pub(crate) fn boot(&self) -> &Boot {
-        &self.boot
-    }
-
     /// The wall clock when it was last read, and when that was.
     pub(crate) fn wall_clock(&self) -> (Instant, UnixTime) {
         self.wall_clock

@@ -3,7 +3,7 @@
 use super::*;
 use crate::action::Frame;
 use crate::auth::Framing;
-use crate::ids::{ClientId, MediumId, NodeUuid, OpId};
+use crate::ids::{ClientId, Generation, MediumId, NodeUuid, OpId};
 use crate::input::{Carrier, Command, Failure, LoadAverage, Outcome, Request, Which};
 use crate::node::Boot;
 use alloc::collections::VecDeque;
