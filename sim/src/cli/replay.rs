@@ -12,8 +12,9 @@ use hb_sim::replay::why::why;
 use hb_sim::replay::{Keys, Moment, Outcome, Trace, replay};
 use hb_sim::timeline::Line;
 use serde_json::json;
+use std::fmt::Display;
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -87,25 +88,47 @@ pub(crate) fn replay_main(args: &ReplayArgs) -> Result<ExitCode> {
     let (trace, keys) = (Trace::open(&args.trace)?, read_keys(&args.authkeys)?);
     let mut teller = Teller::new(args);
     let outcome = replay(&trace, &keys, args.segment, &mut |moment| teller.see(&moment))?;
-    let notes = outcome.notes.iter();
-    if args.json {
-        notes.for_each(|note| println!("{}", json!({"note": note})));
-        println!("{}", summary(&outcome, &teller));
-    } else {
-        notes.for_each(|note| eprintln!("note: {note}"));
-        print_summary(&outcome, &teller);
+    for note in &outcome.notes {
+        if args.json {
+            teller.out.line(json!({"note": note.to_string()}));
+        } else {
+            eprintln!("note: {note}");
+        }
     }
+    let summary = if args.json { summary_json(&outcome, &teller).to_string() } else { summary(&outcome, &teller) };
+    teller.out.line(summary);
     if args.until.is_some()
         && let Some(node) = outcome.node.as_ref().filter(|_| outcome.difference.is_none())
     {
-        print_state(node, args.json);
+        teller.out.line(if args.json { json!({"state": format!("{node:?}")}).to_string() } else { state(node) });
     }
+    teller.out.finish()?;
     Ok(if outcome.difference.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Standard output, whose reader may go away.
+#[derive(Default)]
+struct Out {
+    broken: Option<io::Error>,
+}
+
+impl Out {
+    fn line(&mut self, line: impl Display) {
+        if self.broken.is_none() {
+            self.broken = writeln!(io::stdout().lock(), "{line}").err();
+        }
+    }
+
+    /// A reader that has seen enough is no error.
+    fn finish(self) -> io::Result<()> {
+        self.broken.filter(|error| error.kind() != io::ErrorKind::BrokenPipe).map_or(Ok(()), Err)
+    }
 }
 
 /// Prints what happens, if that is wanted.
 struct Teller<'a> {
     args: &'a ReplayArgs,
+    out: Out,
     calendar: Calendar,
     zero: Option<Instant>,
     last: Instant,
@@ -114,12 +137,22 @@ struct Teller<'a> {
 
 impl<'a> Teller<'a> {
     fn new(args: &'a ReplayArgs) -> Teller<'a> {
-        Teller { args, calendar: Calendar::default(), zero: None, last: Instant::ORIGIN, me: String::new() }
+        Teller {
+            args,
+            out: Out::default(),
+            calendar: Calendar::default(),
+            zero: None,
+            last: Instant::ORIGIN,
+            me: String::new(),
+        }
     }
 
     fn see(&mut self, moment: &Moment<'_>) -> ControlFlow<()> {
         match moment {
             Moment::Begin { number, segment, node, continues } => {
+                if self.is_beyond(segment.state.now()) {
+                    return ControlFlow::Break(());
+                }
                 if !continues {
                     self.calendar = Calendar::default();
                 }
@@ -136,8 +169,7 @@ impl<'a> Teller<'a> {
                 self.line("trace", format!("segment {number} {what}, {date}, recorded by {build}{dropped}"));
             }
             Moment::Step { now, input, actions, .. } => {
-                let since = now.since(self.zero.unwrap_or(*now));
-                if self.args.until.is_some_and(|until| since > until) {
+                if self.is_beyond(*now) {
                     return ControlFlow::Break(());
                 }
                 self.last = *now;
@@ -152,10 +184,16 @@ impl<'a> Teller<'a> {
                 }
             }
         }
-        ControlFlow::Continue(())
+        if self.out.broken.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    fn line(&self, who: &str, what: String) {
+    /// Whether this is later than what is wanted.
+    fn is_beyond(&self, now: Instant) -> bool {
+        let since = now.since(self.zero.unwrap_or(now));
+        self.args.until.is_some_and(|until| since > until)
+    }
+
+    fn line(&mut self, who: &str, what: String) {
         if !self.args.timeline {
             return;
         }
@@ -166,7 +204,7 @@ impl<'a> Teller<'a> {
                 json!({"at_us": at_us, "utc": self.calendar.date(self.last).to_string(), "who": who, "what": what})
             );
         } else {
-            println!("{}", Line { at_us, who: who.to_owned(), what });
+            self.out.line(Line { at_us, who: who.to_owned(), what });
         }
     }
 
@@ -195,7 +233,7 @@ fn action_text(action: &Action) -> Option<String> {
     }
 }
 
-fn summary(outcome: &Outcome, teller: &Teller<'_>) -> serde_json::Value {
+fn summary_json(outcome: &Outcome, teller: &Teller<'_>) -> serde_json::Value {
     let difference = outcome.difference.as_ref().map(|difference| {
         json!({
             "segment": difference.segment, "step": difference.step, "at_us": teller.micros(difference.now),
@@ -210,38 +248,30 @@ fn summary(outcome: &Outcome, teller: &Teller<'_>) -> serde_json::Value {
     })
 }
 
-fn print_summary(outcome: &Outcome, teller: &Teller<'_>) {
-    let seconds = |at: Instant| {
+fn summary(outcome: &Outcome, teller: &Teller<'_>) -> String {
+    let time = |at: Instant| {
         let micros = teller.micros(at);
         format!("{}.{:06} s ({})", micros / 1_000_000, micros % 1_000_000, teller.calendar.date(at))
     };
-    if let Some(difference) = &outcome.difference {
-        println!("DIFFERENT at {}: {difference}", seconds(difference.now));
-    }
+    let (different, verdict) = match &outcome.difference {
+        Some(difference) => (format!("DIFFERENT at {}: {difference}\n", time(difference.now)), "equal until then"),
+        None => (String::new(), "equal"),
+    };
+    let Outcome { steps, segments, .. } = outcome;
     let digest = outcome.node.as_ref().map_or(0, Node::digest);
-    let verdict = if outcome.difference.is_none() { "equal: " } else { "equal until then: " };
-    println!(
-        "{verdict}{} steps in {} segments, to {}, digest of the node {digest:016x}",
-        outcome.steps,
-        outcome.segments,
-        seconds(teller.last)
-    );
+    let end = time(teller.last);
+    format!("{different}{verdict}: {steps} steps in {segments} segments, to {end}, digest of the node {digest:016x}")
 }
 
-fn print_state(node: &Node, as_json: bool) {
+/// A node as people read it: first what `heartbeat status` tells, then everything.
+fn state(node: &Node) -> String {
     let status = node.status();
-    if as_json {
-        println!("{}", json!({"state": format!("{node:?}")}));
-        return;
-    }
-    println!("\n{} holds {}; stable: {}", status.local_name(), status.holding(), status.is_stable());
-    for peer in status.nodes() {
-        println!("{peer:?}");
-    }
-    for group in status.groups() {
-        println!("{group:?}");
-    }
-    println!("\n{node:#?}");
+    let mut lines =
+        vec![format!("\n{} holds {}; stable: {}", status.local_name(), status.holding(), status.is_stable())];
+    lines.extend(status.nodes().map(|peer| format!("{peer:?}")));
+    lines.extend(status.groups().map(|group| format!("{group:?}")));
+    lines.push(format!("\n{node:#?}"));
+    lines.join("\n")
 }
 
 pub(crate) fn redact_main(args: &RedactArgs) -> Result<ExitCode> {
@@ -281,7 +311,9 @@ pub(crate) fn why_main(args: &WhyArgs) -> Result<ExitCode> {
     for note in &answer.notes {
         eprintln!("note: {note}");
     }
-    print!("{}", answer.text);
+    let mut out = Out::default();
+    out.line(answer.text.trim_end());
+    out.finish()?;
     if let Some(difference) = &answer.difference {
         eprintln!("hbsim: what follows cannot be explained, since this build does otherwise there: {difference}");
         return Ok(ExitCode::FAILURE);

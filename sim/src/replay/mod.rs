@@ -103,6 +103,34 @@ fn kinds(kinds: &[Kind]) -> String {
     if words.is_empty() { "no actions".to_owned() } else { words.join(", ") }
 }
 
+/// Something about a recording that is worth telling; the same about several files is told once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The first file it is about.
+    pub file: String,
+    /// How many files more.
+    pub more: usize,
+    /// What.
+    pub text: String,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Note { file, more, text } = self;
+        match more {
+            0 => write!(f, "{file}: {text}"),
+            more => write!(f, "{file} (and {more} more): {text}"),
+        }
+    }
+}
+
+fn note(notes: &mut Vec<Note>, file: &str, text: String) {
+    match notes.iter_mut().find(|note| note.text == text) {
+        Some(note) => note.more += 1,
+        None => notes.push(Note { file: file.to_owned(), more: 0, text }),
+    }
+}
+
 /// How it went.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -111,7 +139,7 @@ pub struct Outcome {
     /// Steps of them.
     pub steps: u64,
     /// What could not be read or lived through, and what was not recorded.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
     /// The first difference; nothing after it was looked at.
     pub difference: Option<Difference>,
     /// The node after the last step.
@@ -120,8 +148,8 @@ pub struct Outcome {
 
 /// Nothing of the recording could be lived through, for these reasons.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.join("\n"))]
-pub struct Refused(pub Vec<String>);
+#[error("{}", .0.iter().map(Note::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct Refused(pub Vec<Note>);
 
 /// Lives through `trace`, or through its segment `only`; `watch` sees everything and may end it.
 pub fn replay(
@@ -138,7 +166,7 @@ pub fn replay(
                 Ok(Entry::Segment(segment)) => run.begin(&file.name, &segment),
                 Ok(Entry::Step(step)) => run.step(&file.name, step),
                 Err(error) => {
-                    run.outcome.notes.push(format!("{}: {error}", file.name));
+                    note(&mut run.outcome.notes, &file.name, error.to_string());
                     ControlFlow::Continue(())
                 }
             };
@@ -172,17 +200,18 @@ impl Run<'_> {
             return ControlFlow::Continue(());
         }
         if let Some(Dropped { steps, why }) = &segment.head.dropped {
-            self.outcome.notes.push(format!("{file}: {steps} steps before it were not recorded: {why}"));
+            note(&mut self.outcome.notes, file, format!("{steps} steps before it were not recorded: {why}"));
         }
         let node = match segment.restore(self.keys.source()) {
             Ok(node) => node,
             Err(error) => {
-                self.outcome.notes.push(format!("{file}: {}", self.refusal(&error)));
+                let text = self.refusal(&error);
+                note(&mut self.outcome.notes, file, text);
                 self.node = None;
                 return ControlFlow::Continue(());
             }
         };
-        let before = self.node.take().filter(|before| {
+        let before = self.node.as_ref().filter(|before| {
             let (then, now) = (before.status(), node.status());
             (then.now(), then.started()) == (now.now(), now.started())
         });
@@ -191,11 +220,11 @@ impl Run<'_> {
             self.differ(segment.state.now(), String::new(), Made::default(), &[]);
             return ControlFlow::Break(());
         }
+        (self.watch)(Moment::Begin { number: self.number, segment, node: &node, continues })?;
         self.outcome.segments += 1;
         self.has_sent = segment.state.is_signed();
-        let flow = (self.watch)(Moment::Begin { number: self.number, segment, node: &node, continues });
         self.node = Some(node);
-        flow
+        ControlFlow::Continue(())
     }
 
     fn refusal(&self, error: &RestoreError) -> String {
@@ -215,7 +244,8 @@ impl Run<'_> {
             if !self.has_sent && made.kinds.contains(&Kind::Send) {
                 let why = "the first packet that the node sends is not the recorded one, so the secret of the key it signs \
                            with is another (or the build: compare the versions)";
-                self.outcome.notes.push(format!("{file}: the keys in {} do not fit: {why}", self.keys.name));
+                let text = format!("the keys in {} do not fit: {why}", self.keys.name);
+                note(&mut self.outcome.notes, file, text);
                 self.outcome.segments -= 1;
                 self.node = None;
                 return ControlFlow::Continue(());
@@ -245,11 +275,12 @@ impl Run<'_> {
         if self.outcome.segments > 0 || self.outcome.difference.is_some() {
             return Ok(self.outcome);
         }
+        let notes = &mut self.outcome.notes;
         if let Some(only) = self.only.filter(|only| *only > self.number || *only == 0) {
-            self.outcome.notes.push(format!("there is no segment {only}: the recording has {}", self.number));
+            note(notes, "the recording", format!("there is no segment {only}, there are {}", self.number));
         }
-        if self.outcome.notes.is_empty() {
-            self.outcome.notes.push("the recording is empty".to_owned());
+        if notes.is_empty() {
+            note(notes, "the recording", "it is empty".to_owned());
         }
         Err(Refused(self.outcome.notes))
     }

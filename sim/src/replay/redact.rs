@@ -3,7 +3,7 @@
 //! The node is lived through twice: as it was, to see that the recording is right, and with the new secrets, to record
 //! what comes then. The texts of the configuration stay as they are, but for authkeys, which is not in a recording.
 
-use super::{Keys, Refused, Trace};
+use super::{Keys, Note, Refused, Trace, note};
 use hb_core::auth::{Keyring, Method};
 use hb_core::trace::{Entries, Entry, Made, Reader, Segment, State, Step, Steps, begin};
 use hb_core::{Action, Input, Node};
@@ -19,7 +19,7 @@ pub struct Redacted {
     /// How many segments it has.
     pub segments: usize,
     /// What was left out, and why.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
 }
 
 /// Signs all of `trace` anew. `random` gives the new secrets, 20 bytes each.
@@ -31,7 +31,7 @@ pub fn redact(trace: &Trace, keys: &Keys, random: &mut dyn FnMut() -> [u8; 20]) 
             match entry {
                 Ok(Entry::Segment(segment)) => work.begin(&file.name, &segment),
                 Ok(Entry::Step(step)) => work.step(&file.name, step),
-                Err(error) => work.out.notes.push(format!("{}: {error}", file.name)),
+                Err(error) => note(&mut work.out.notes, &file.name, error.to_string()),
             }
         }
     }
@@ -56,7 +56,7 @@ impl Redacting<'_> {
     fn begin(&mut self, file: &str, segment: &Segment) {
         self.life = None;
         if let Err(why) = self.try_begin(segment) {
-            self.out.notes.push(format!("{file}: left out: {why}"));
+            note(&mut self.out.notes, file, format!("left out: {why}"));
         }
     }
 
@@ -85,7 +85,11 @@ impl Redacting<'_> {
         let actions: Vec<Action> = old.handle(now, input.clone()).collect();
         if Made::of(&actions) != made {
             self.life = None;
-            self.out.notes.push(format!("{file}: what follows a step that replays differently is left out"));
+            note(
+                &mut self.out.notes,
+                file,
+                "left out: what follows a step of which something else comes now".to_owned(),
+            );
             return;
         }
         let resigned;

@@ -1,7 +1,7 @@
 //! What was decided about a group, and on what evidence: each decision with what the node knew and what led to it.
 
 use super::calendar::Calendar;
-use super::{Keys, Moment, Refused, Trace, replay};
+use super::{Keys, Moment, Note, Refused, Trace, replay};
 use hb_core::time::Instant;
 use hb_core::{Action, Command, Event, Input, Node, Request};
 use std::collections::VecDeque;
@@ -22,7 +22,7 @@ pub struct Answer {
     /// How many decisions it explains.
     pub decisions: usize,
     /// What could not be read or lived through.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
     /// Replaying gave something else than was recorded, from there on nothing is said.
     pub difference: Option<String>,
 }
