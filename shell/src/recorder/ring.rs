@@ -67,7 +67,11 @@ impl Ring {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let mut file = file.map_err(|error| failed(&path, error))?;
         self.files.get_or_insert_default().push_back((number, 0));
-        file.write_all(&bytes).map_err(|error| failed(&path, error))?;
+        if let Err(error) = file.write_all(&bytes) {
+            // It could not be replayed. If it cannot be removed either, it is found and counted the next time.
+            let _left = std::fs::remove_file(&path);
+            return Err(failed(&path, error));
+        }
         self.count(bytes.len() as u64);
         self.current = Some(file);
         Ok(())
