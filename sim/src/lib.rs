@@ -13,6 +13,7 @@
 //! | `check/` | one property a file, judged on the ground truth |
 //! | `timeline.rs` | what happened, a line each |
 //! | `run.rs` | a scenario run twice and judged |
+//! | `sweep/` | a grid of parameters, many seeds: measured, drawn, compared with theory |
 
 #[path = "../../shell/src/render.rs"]
 pub mod render;
@@ -24,6 +25,7 @@ mod host;
 mod network;
 pub mod plan;
 pub mod run;
+pub mod sweep;
 pub mod timeline;
 pub mod world;
 

@@ -32,6 +32,20 @@ enum Due {
     Wake { host: usize },
 }
 
+/// Something that a node reported.
+#[derive(Clone, Copy, Debug)]
+pub struct Fact<'a> {
+    /// When.
+    pub at: Instant,
+    /// The host of the node.
+    pub host: usize,
+    /// What.
+    pub event: &'a hb_core::Event,
+}
+
+/// Told of every fact as it happens.
+pub type Watcher = Box<dyn FnMut(&Fact<'_>)>;
+
 /// The state of everything.
 pub struct World {
     now: Instant,
@@ -57,6 +71,7 @@ pub struct World {
     hasher: StableHasher,
     seed: u64,
     steps: u64,
+    watcher: Option<Watcher>,
 }
 
 impl World {
@@ -85,8 +100,14 @@ impl World {
             hasher: StableHasher::default(),
             seed,
             steps: 0,
+            watcher: None,
             hosts,
         }
+    }
+
+    /// From now on `watcher` is told of everything that nodes report.
+    pub fn set_watcher(&mut self, watcher: Watcher) {
+        self.watcher = Some(watcher);
     }
 
     /// The time.
@@ -284,6 +305,9 @@ impl World {
                 self.replies.push_back(response.to_string());
             }
             Action::Report(event) => {
+                if let Some(watcher) = &mut self.watcher {
+                    watcher(&Fact { at: self.now, host, event: &event });
+                }
                 let name = self.hosts[host].name.clone();
                 event.to_string().hash(&mut self.hasher);
                 self.note(&name, event);

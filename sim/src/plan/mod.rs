@@ -7,6 +7,8 @@ use hb_core::config::{Config, Diagnostic};
 use hb_core::{Verb, Which};
 use std::time::Duration;
 
+pub(crate) use script::nearest;
+
 /// A scenario.
 #[derive(Clone, Debug)]
 pub struct Plan {

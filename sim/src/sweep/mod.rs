@@ -1,0 +1,7 @@
+//! Sweeps.
+mod grid;
+mod measure;
+mod plan;
+pub mod theory;
+pub use grid::{Act, Cell};
+pub use plan::Sweep;
