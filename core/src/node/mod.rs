@@ -16,7 +16,7 @@ mod resources;
 mod status;
 mod traffic;
 
-pub use status::{GroupStatus, LinkStatus, MediumStatus, NodeStatus, Status};
+pub use status::{GroupStatus, LinkStatus, MediumStatus, NodeStatus, Queues, Status};
 
 use crate::action::{Action, Actions};
 use crate::config::Config;

@@ -74,7 +74,8 @@ impl Cell {
     /// The scenario of the run with this seed.
     pub fn scenario(&self, seed: u64) -> String {
         let mut text = format!("title {self}\nha.cf:\n  node h1 h2\n");
-        for link in 0..self.links {
+        // Clients come by eth0, which no heartbeat uses: a partition of the cluster is none of the clients.
+        for link in 1..=self.links {
             let _ = writeln!(text, "  bcast eth{link}");
         }
         // Nodes that start under heavy loss need their time; what is measured begins when the pair has settled.
@@ -83,9 +84,12 @@ impl Cell {
         let _ =
             writeln!(text, "  keepalive {keepalive}ms\n  deadtime {deadtime}ms\n  initdead {}ms", initdead.as_millis());
         let _ = writeln!(text, "  auto_failback on\n  logfacility none\nharesources:\n  h1 {GROUP} Tst::A");
-        text.push_str("authkeys:\n  auth 1\n  1 sha1 the-key-of-the-laboratory\nboot h1 h2\nsettle\n");
+        text.push_str("authkeys:\n  auth 1\n  1 sha1 the-key-of-the-laboratory\nboot h1 h2\nsettle\nhazards\n");
         if self.loss > 0 {
-            let _ = writeln!(text, "loss {}", self.loss / 1000);
+            let _ = writeln!(text, "net loss 0.{:06}", self.loss);
+        }
+        if !self.delay.is_empty() {
+            let _ = writeln!(text, "net delay {}", self.delay);
         }
         let micros = self.act_at(seed).as_micros();
         match self.act {
