@@ -1,5 +1,9 @@
 //! The program `hbsim`.
 
+mod cli {
+    pub(crate) mod sweep;
+}
+
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use hb_sim::{Plan, Report, bench, library};
@@ -31,6 +35,8 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Run a grid of parameters with many seeds, and draw what came of it.
+    Sweep(cli::sweep::SweepArgs),
     /// List the scenarios that come with the program.
     List,
     /// Measure how fast a quiet pair is simulated.
@@ -75,6 +81,7 @@ fn run(command: &Command) -> Result<ExitCode> {
             }
             return Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Command::Sweep(args) => return cli::sweep::sweep(args),
         Command::List => {
             for (name, text) in library::ALL {
                 let title = Plan::parse(name, text).map_or_else(|_| "cannot be read".to_owned(), |plan| plan.title);
