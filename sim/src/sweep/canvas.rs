@@ -202,7 +202,7 @@ where
     Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
     let mut builder = ChartBuilder::on(area);
-    builder.margin(10 * scale).x_label_area_size(52 * scale).y_label_area_size(74 * scale);
+    builder.margin(10 * scale).x_label_area_size(46 * scale).y_label_area_size(74 * scale);
     let mut chart = builder.build_cartesian_2d(x.0..x.1, y).map_err(broken)?;
     chart
         .configure_mesh()
@@ -252,7 +252,7 @@ fn draw_legend<DB: DrawingBackend>(figure: &Figure, area: &Area<'_, DB>, scale: 
     let (left, text_left) = (whole(8 * scale), whole(44 * scale));
     let mut row = whole(24 * scale);
     let step = whole(22 * scale);
-    let middle = |row: i32| row + whole(6 * scale);
+    let middle = |row: i32| row + whole(4 * scale);
     for key in &figure.legend {
         match key {
             Key::Heading(text) => {

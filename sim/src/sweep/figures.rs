@@ -78,13 +78,9 @@ struct Names {
 }
 
 fn parts(cell: &Cell) -> Vec<(&'static str, String)> {
-    let act = match cell.pause {
-        Some(pause) => format!("pause {}", Short(pause)),
-        None => cell.act.word().to_owned(),
-    };
     let delay = if cell.delay.is_empty() { "usual" } else { &cell.delay };
     vec![
-        ("do", act),
+        ("do", cell.deed()),
         ("keepalive", format!("keepalive {}", Short(cell.keepalive))),
         ("deadtime", format!("deadtime {}", Short(cell.deadtime))),
         ("links", if cell.links == 1 { "1 link".to_owned() } else { format!("{} links", cell.links) }),
@@ -134,7 +130,12 @@ fn left_out(shown: usize, all: usize) -> String {
 // --- detection time
 
 fn detection(summaries: &[Summary]) -> Option<Figure> {
-    let all: Vec<&Summary> = summaries.iter().filter(|summary| summary.has_detection()).collect();
+    let of = |act: Act| move |summary: &&Summary| summary.cell.act == act && summary.has_detection();
+    // A partition is detected as a crash is: its lines would lie on those.
+    let mut all: Vec<&Summary> = summaries.iter().filter(of(Act::Crash)).collect();
+    if all.is_empty() {
+        all = summaries.iter().filter(of(Act::Partition)).collect();
+    }
     let shown: Vec<&Summary> = all.iter().copied().take(SERIES_MAX).collect();
     let first = shown.first()?;
     let names = Names::among(shown.iter().map(|summary| &summary.cell), &[]);
@@ -284,12 +285,17 @@ fn cost(summaries: &[Summary]) -> Option<Figure> {
     let common = names.common(&shown.first()?.first()?.cell, &["deadtime"]);
     let mut legend = vec![Key::Heading("median, bar to 1 % and 99 %".to_owned())];
     let (mut outage, mut overlap) = (Vec::new(), Vec::new());
+    // Side by side, so that no bar hides another.
+    let widest = shown.iter().flat_map(|family| *family).map(|summary| summary.cell.deadtime).max()?.as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "there are at most eight")]
+    let aside = |series: usize| (series as f64 - (shown.len() - 1) as f64 / 2.0) * widest * 0.006;
     for (colour, family) in shown.iter().enumerate() {
         legend.push(Key::Series(colour, names.of(&family[0].cell)));
         for (marks, of) in [(&mut outage, Summary::outage as fn(&Summary) -> &Sample), (&mut overlap, Summary::overlap)]
         {
+            let place = |summary: &Summary| summary.cell.deadtime.as_secs_f64() + aside(colour);
             let line: Vec<(f64, f64)> =
-                family.iter().map(|summary| (summary.cell.deadtime.as_secs_f64(), of(summary).quantile(500))).collect();
+                family.iter().map(|summary| (place(summary), of(summary).quantile(500))).collect();
             for (summary, at) in family.iter().zip(&line) {
                 let bar = (of(summary).quantile(10), of(summary).quantile(990));
                 marks.push(Mark { colour, shape: Shape::Point { at: *at, bar } });

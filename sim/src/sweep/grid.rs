@@ -18,7 +18,7 @@ pub enum Act {
     Quiet,
     /// Power fails.
     Crash,
-    /// All its cables are cut, and stay so.
+    /// All its cables to the other node are cut.
     Partition,
     /// Its daemon is told to stop.
     Stop,
@@ -57,18 +57,26 @@ pub struct Cell {
     pub loss: u32,
     /// How long packets are under way, as scenarios write it; empty for the usual.
     pub delay: String,
-    /// How long `h1` stands still, for [`Act::Pause`].
-    pub pause: Option<Duration>,
-    /// How long the pair is watched.
+    /// How long a pause or partition lasts; a partition without it lasts to the end.
+    pub lasts: Option<Duration>,
+    /// How long the pair is watched, at least from the act on.
     pub watch: Duration,
+    /// Whether there is a resource group at all.
+    pub has_group: bool,
 }
 
 impl Cell {
+    /// From when on mistakes count: nothing is left then of the longer dead times that starting nodes announce, and of
+    /// the condition that the pair has just settled.
+    pub fn warm_up(&self) -> Duration {
+        self.deadtime + Duration::from_secs(2)
+    }
+
     /// When the act begins: at a moment between two heartbeats that depends on nothing but the seed.
     pub fn act_at(&self, seed: u64) -> Duration {
         let parts = u128::from(digest_of(&("phase", seed)) % 1_000_000);
         let micros = self.keepalive.as_micros() * parts / 1_000_000;
-        Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+        self.warm_up() + Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
     /// The scenario of the run with this seed.
@@ -83,7 +91,10 @@ impl Cell {
         let (keepalive, deadtime) = (self.keepalive.as_millis(), self.deadtime.as_millis());
         let _ =
             writeln!(text, "  keepalive {keepalive}ms\n  deadtime {deadtime}ms\n  initdead {}ms", initdead.as_millis());
-        let _ = writeln!(text, "  auto_failback on\n  logfacility none\nharesources:\n  h1 {GROUP} Tst::A");
+        let _ = writeln!(text, "  auto_failback on\n  logfacility none\nharesources:");
+        if self.has_group {
+            let _ = writeln!(text, "  h1 {GROUP} Tst::A");
+        }
         text.push_str("authkeys:\n  auth 1\n  1 sha1 the-key-of-the-laboratory\nboot h1 h2\nsettle\nhazards\n");
         if self.loss > 0 {
             let _ = writeln!(text, "net loss 0.{:06}", self.loss);
@@ -99,16 +110,19 @@ impl Cell {
             }
             Act::Partition => {
                 let _ = writeln!(text, "at {micros}us cut h1");
+                if let Some(lasts) = self.lasts {
+                    let _ = writeln!(text, "at {}us heal h1", micros + lasts.as_micros());
+                }
             }
             Act::Stop => {
                 let _ = writeln!(text, "at {micros}us stop h1");
             }
             Act::Pause => {
-                let until = micros + self.pause.unwrap_or_default().as_micros();
+                let until = micros + self.lasts.unwrap_or_default().as_micros();
                 let _ = writeln!(text, "at {micros}us stall h1\nat {until}us resume h1");
             }
         }
-        let _ = writeln!(text, "end {}ms", (self.watch + self.keepalive).as_millis());
+        let _ = writeln!(text, "end {}ms", (self.warm_up() + self.keepalive + self.watch).as_millis());
         text
     }
 
@@ -127,15 +141,24 @@ impl Cell {
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.act.word())?;
-        if let Some(pause) = self.pause {
-            write!(f, " {}", Short(pause))?;
-        }
-        write!(f, ", keepalive {}, deadtime {}, {}", Short(self.keepalive), Short(self.deadtime), self.network())
+        write!(
+            f,
+            "{}, keepalive {}, deadtime {}, {}",
+            self.deed(),
+            Short(self.keepalive),
+            Short(self.deadtime),
+            self.network()
+        )
     }
 }
 
 impl Cell {
+    /// What is done, in words.
+    pub(crate) fn deed(&self) -> String {
+        let lasts = self.lasts.map(|lasts| format!(" {}", Short(lasts))).unwrap_or_default();
+        format!("{}{lasts}", self.act.word())
+    }
+
     /// The network in words.
     pub(crate) fn network(&self) -> String {
         let links = if self.links == 1 { "1 link".to_owned() } else { format!("{} links", self.links) };
@@ -181,16 +204,17 @@ mod tests {
             links: 2,
             loss: 50_000,
             delay: String::new(),
-            pause: None,
+            lasts: None,
             watch: Duration::from_secs(20),
+            has_group: true,
         }
     }
 
     #[test]
     fn every_act_makes_a_scenario_that_can_be_read() {
         for act in Act::ALL {
-            let pause = (act == Act::Pause).then(|| Duration::from_secs(2));
-            let text = Cell { pause, ..cell(act) }.scenario(7);
+            let lasts = (act == Act::Pause).then(|| Duration::from_secs(2));
+            let text = Cell { lasts, ..cell(act) }.scenario(7);
             let plan =
                 Plan::parse("cell", &text).unwrap_or_else(|problems| panic!("{}", crate::render_all(&problems, &text)));
             let events = match act {
@@ -205,7 +229,7 @@ mod tests {
     #[test]
     fn acts_fall_anywhere_between_two_heartbeats() {
         let cell = cell(Act::Crash);
-        let eighths = |seed| cell.act_at(seed).as_micros() * 8 / cell.keepalive.as_micros();
+        let eighths = |seed| (cell.act_at(seed) - cell.warm_up()).as_micros() * 8 / cell.keepalive.as_micros();
         let hit: std::collections::BTreeSet<u128> = (0..100).map(eighths).collect();
         assert!(hit.into_iter().eq(0..8));
     }

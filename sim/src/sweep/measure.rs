@@ -1,7 +1,7 @@
 //! One run of one cell, and what is measured in it.
 //!
-//! The truth is what the scenario did: from the act on, `h1` is not reachable (until a pause ends), whatever the nodes
-//! think. What the nodes think is taken from their own events. A death that is told of a reachable node is a mistake; it
+//! The truth is what the scenario did: from the act on, `h1` is not reachable (until pause or partition end), whatever
+//! the nodes think. What the nodes think is taken from their own events. A death that is told of a reachable node is a mistake; it
 //! lasts until the observer takes the node for living again. The detection time is that of Chen, Toueg and Aguilera:
 //! from the act to the beginning of the last suspicion; zero if `h1` was suspected already and stayed so.
 
@@ -58,8 +58,10 @@ struct Meter {
     suspects: [bool; 2],
     /// Per observer: since when it is wrong.
     wrong: [Option<Instant>; 2],
-    /// When `h2` last began to take `h1` for dead.
+    /// When `h2` last began to take `h1` for dead while it was not reachable.
     last: Option<Instant>,
+    /// When it did so for good.
+    detected: Option<Instant>,
     /// When `h2` first served the group after the act.
     served: Option<Instant>,
     mistakes: u64,
@@ -73,12 +75,11 @@ impl Meter {
         match event {
             Event::NodeDead { .. } => {
                 *suspects = true;
-                if host == 1 {
-                    self.last = Some(now);
-                }
                 if self.reachable.is_some() {
                     self.mistakes += 1;
                     *wrong = Some(now);
+                } else if host == 1 {
+                    self.last = Some(now);
                 }
             }
             Event::NodeStatus { liveness, .. } if liveness.is_live() => {
@@ -96,6 +97,9 @@ impl Meter {
             for wrong in &mut self.wrong {
                 self.mistaken += wrong.take().map_or(Duration::ZERO, |since| now.since(since));
             }
+            self.last = None;
+        } else if self.suspects[1] {
+            self.detected = self.last.or(self.act);
         }
         self.reachable = reachable.then_some(now);
     }
@@ -148,8 +152,9 @@ pub(crate) fn run(cell: &Cell, seed: u64) -> Row {
     let mut row = Row { seed, settled: world.is_settled(), ..Row::default() };
     if row.settled {
         world.run_until(world.now().plus(SETTLE_REST), |_| false);
-        meter.borrow_mut().turn(world.now(), true);
         world.begin();
+        world.run_until(world.at(cell.warm_up()), |_| false);
+        meter.borrow_mut().turn(world.now(), true);
         for (at, _) in &plan.events {
             // The truth changes before anybody can notice.
             world.run_until(world.at(*at).minus(Duration::from_nanos(1)), |_| false);
@@ -166,10 +171,9 @@ pub(crate) fn run(cell: &Cell, seed: u64) -> Row {
 
 fn read(cell: &Cell, world: &World, meter: &mut Meter, row: &mut Row) {
     meter.turn(world.now(), false);
-    if let Some(act) = meter.act.filter(|_| cell.act != Act::Stop) {
-        let after = meter.last.filter(|last| *last >= act).map(|last| micros(last.since(act)));
-        row.detection = after.or_else(|| meter.suspects[1].then_some(0));
-    }
+    // Who says goodbye is not detected: there is nothing to be suspected.
+    let detected = meter.detected.filter(|_| cell.act != Act::Stop);
+    row.detection = meter.act.zip(detected).map(|(act, detected)| micros(detected.since(act)));
     row.takeover = meter.act.zip(meter.served).map(|(act, served)| micros(served.since(act)));
     let group = world.ground.group(GROUP);
     row.outage = group.map_or(0, |group| micros(world.ground.longest_gap(world.now(), group)));
@@ -197,8 +201,9 @@ mod tests {
             links: 1,
             loss: 0,
             delay: String::new(),
-            pause: None,
+            lasts: None,
             watch: Duration::from_secs(20),
+            has_group: true,
         }
     }
 

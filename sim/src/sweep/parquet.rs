@@ -42,7 +42,7 @@ const COLUMNS: &[Column] = &[
     Column { name: "links", values: Values::Whole(|one| u64::from(one.cell.links)) },
     Column { name: "loss", values: Values::Real(|one| f64::from(one.cell.loss) / 1e6) },
     Column { name: "delay", values: Values::Text(|one| &one.cell.delay) },
-    Column { name: "pause_ms", values: Values::Maybe(|one| one.cell.pause.map(millis)) },
+    Column { name: "lasts_ms", values: Values::Maybe(|one| one.cell.lasts.map(millis)) },
     Column { name: "seed", values: Values::Whole(|one| one.row.seed) },
     Column { name: "settled", values: Values::Whole(|one| u64::from(one.row.settled)) },
     Column { name: "detection_us", values: Values::Maybe(|one| one.row.detection) },
@@ -145,8 +145,9 @@ mod tests {
             links: 2,
             loss: 50_000,
             delay: "uniform 1ms 2ms".to_owned(),
-            pause: None,
+            lasts: None,
             watch: Duration::from_secs(9),
+            has_group: true,
         };
         let rows = vec![
             Row { seed: 1, detection: Some(2_900_000), ..Row::default() },

@@ -4,7 +4,8 @@
 //! title = "failover against dead time"
 //! seeds = 200                    # runs of each point of the grid
 //! first_seed = 1                 # may be left out
-//! watch = "60s"                  # how long a run is watched after the cluster has settled
+//! watch = "60s"                  # how long a run is watched, from what is done on
+//! group = false                  # whether the pair has a resource group; true if left out
 //! impossible = "skip"            # combinations that no cluster can have; "refuse" if left out
 //!
 //! [grid]                         # one value, or a list
@@ -14,7 +15,7 @@
 //! links = [1, 2]                 # may be left out: 1
 //! loss = [0, 0.05]               # of each packet on each link; may be left out: 0
 //! delay = ["uniform 1ms 5ms"]    # as `net delay` of a scenario; may be left out: the usual
-//! pause = ["2s", "10s"]          # for `pause`
+//! lasts = ["2s", "10s"]          # pauses and partitions; without it a partition lasts to the end
 //! ```
 //!
 //! Every combination becomes a scenario and goes through the scenario's parser here, so that a sweep that begins does not
@@ -31,8 +32,8 @@ use toml::de::{DeTable, DeValue};
 
 /// More runs than this are a slip of the pen: weeks of computing.
 const RUNS_MAX: u64 = 10_000_000;
-const TOP: &[&str] = &["title", "seeds", "first_seed", "watch", "impossible", "grid"];
-const GRID: &[&str] = &["do", "keepalive", "deadtime", "links", "loss", "delay", "pause"];
+const TOP: &[&str] = &["title", "seeds", "first_seed", "watch", "group", "impossible", "grid"];
+const GRID: &[&str] = &["do", "keepalive", "deadtime", "links", "loss", "delay", "lasts"];
 
 /// A sweep: the points of the grid and the seeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +96,14 @@ struct Grid {
     links: Vec<At<u32>>,
     losses: Vec<At<u32>>,
     delays: Vec<At<String>>,
-    pauses: Vec<At<Duration>>,
+    lasts: Vec<At<Duration>>,
+}
+
+/// What is the same for all points.
+struct Common {
+    watch: At<Duration>,
+    has_group: bool,
+    skip: bool,
 }
 
 struct Reader<'t> {
@@ -177,6 +185,16 @@ impl Reader<'_> {
             None => Some(false),
             Some(value) => self.word(value, &["refuse", "skip"]).map(|word| word.value == "skip"),
         };
+        let has_group = match table.get("group") {
+            None => Some(true),
+            Some(value) => {
+                let is = value.get_ref().as_bool();
+                if is.is_none() {
+                    self.wrong(value, "write true or false");
+                }
+                is
+            }
+        };
         let grid = match table.get("grid").map(|grid| (grid, grid.get_ref().as_table())) {
             None => {
                 self.missing("grid", "[grid]");
@@ -188,10 +206,11 @@ impl Reader<'_> {
             }
             Some((_, Some(grid))) => self.grid(grid),
         };
-        let (seeds, watch, skip, grid) = (seeds?, watch?, skip?, grid?);
+        let (seeds, grid) = (seeds?, grid?);
+        let all = Common { watch: watch?, has_group: has_group?, skip: skip? };
         let mut sweep =
             Sweep { title: title?, seeds: seeds.value, first_seed: first_seed?, cells: Vec::new(), skipped: 0 };
-        self.cells(&mut sweep, &grid, &watch, skip);
+        self.cells(&mut sweep, &grid, &all);
         if sweep.runs() > RUNS_MAX {
             let message =
                 format!("{} points of {} runs each are more than {RUNS_MAX} runs", sweep.cells.len(), seeds.value);
@@ -219,19 +238,14 @@ impl Reader<'_> {
         let delays = self.list(table, "delay", None, |reader, value| {
             reader.text_of(value, "a delay as in scenarios, such as \"uniform 1ms 5ms\"")
         });
-        let pauses = self.list(table, "pause", None, Self::time);
-        let (acts, mut pauses) = (acts?, pauses?);
-        let pausing = acts.iter().any(|act| act.value == Act::Pause);
-        if pausing && pauses.is_empty() {
-            self.missing("pause", "pause = [\"2s\"]");
-        } else if !pausing && let Some(pause) = pauses.first() {
-            let span = pause.span;
-            self.problem(
-                Code::SweepValue,
-                span,
-                "nothing pauses in this grid",
-                "add \"pause\" to `do`, or remove this",
-            );
+        let lasts = self.list(table, "lasts", None, Self::time);
+        let (acts, lasts) = (acts?, lasts?);
+        if acts.iter().any(|act| act.value == Act::Pause) && lasts.is_empty() {
+            self.missing("grid.lasts", "lasts = \"2s\"");
+        }
+        if let Some(first) = lasts.first().filter(|_| !acts.iter().any(|act| can_last(act.value))) {
+            let help = "add \"pause\" or \"partition\" to `do`, or remove this";
+            self.problem(Code::SweepValue, first.span, "nothing in this grid ends again", help);
         }
         let default = |value| At { value, span: Span::FILE };
         let mut grid = Grid {
@@ -241,7 +255,7 @@ impl Reader<'_> {
             links: links?,
             losses: losses?,
             delays: delays?,
-            pauses: std::mem::take(&mut pauses),
+            lasts,
         };
         if grid.links.is_empty() {
             grid.links.push(default(1));
@@ -346,34 +360,37 @@ impl Reader<'_> {
     }
 
     /// All combinations, each through the scenario's parser.
-    fn cells(&mut self, sweep: &mut Sweep, grid: &Grid, watch: &At<Duration>, skip: bool) {
-        let no_pause = [None];
-        let pauses: Vec<Option<Duration>> = grid.pauses.iter().map(|pause| Some(pause.value)).collect();
+    fn cells(&mut self, sweep: &mut Sweep, grid: &Grid, all: &Common) {
+        let to_the_end = [None];
+        let lasts: Vec<Option<Duration>> = grid.lasts.iter().map(|lasts| Some(lasts.value)).collect();
+        let mut networks = Vec::new();
+        for links in &grid.links {
+            for loss in &grid.losses {
+                networks.extend(grid.delays.iter().map(|delay| (links.value, loss.value, delay)));
+            }
+        }
         for act in &grid.acts {
-            let pauses = if act.value == Act::Pause { &pauses[..] } else { &no_pause };
+            let lasts = if can_last(act.value) && !lasts.is_empty() { &lasts[..] } else { &to_the_end };
             for keepalive in &grid.keepalives {
                 for deadtime in &grid.deadtimes {
                     let time = match deadtime.value {
                         Deadtime::Time(time) => time,
                         Deadtime::Keepalives(times) => millis(keepalive.value, times),
                     };
-                    for links in &grid.links {
-                        for loss in &grid.losses {
-                            for delay in &grid.delays {
-                                for pause in pauses {
-                                    let cell = Cell {
-                                        act: act.value,
-                                        keepalive: keepalive.value,
-                                        deadtime: time,
-                                        links: links.value,
-                                        loss: loss.value,
-                                        delay: delay.value.clone(),
-                                        pause: *pause,
-                                        watch: watch.value,
-                                    };
-                                    self.cell(sweep, cell, [deadtime.span, delay.span, watch.span], skip);
-                                }
-                            }
+                    for (links, loss, delay) in &networks {
+                        let cells = lasts.iter().map(|lasts| Cell {
+                            act: act.value,
+                            keepalive: keepalive.value,
+                            deadtime: time,
+                            links: *links,
+                            loss: *loss,
+                            delay: delay.value.clone(),
+                            lasts: *lasts,
+                            watch: all.watch.value,
+                            has_group: all.has_group,
+                        });
+                        for cell in cells {
+                            self.cell(sweep, cell, [deadtime.span, delay.span], all);
                         }
                     }
                 }
@@ -385,7 +402,7 @@ impl Reader<'_> {
         }
     }
 
-    fn cell(&mut self, sweep: &mut Sweep, cell: Cell, [deadtime, delay, watch]: [Span; 3], skip: bool) {
+    fn cell(&mut self, sweep: &mut Sweep, cell: Cell, [deadtime, delay]: [Span; 2], all: &Common) {
         let wrong = Plan::parse("cell", &cell.scenario(sweep.first_seed)).err();
         let wrong = wrong.and_then(|problems| problems.into_iter().find(Diagnostic::is_error));
         if let Some(wrong) = wrong {
@@ -393,27 +410,24 @@ impl Reader<'_> {
             if scenario {
                 let help = wrong.help.unwrap_or_else(|| "as `net delay` of a scenario".to_owned());
                 self.once(Code::SweepValue, delay, wrong.message, &help);
-            } else if skip {
+            } else if all.skip {
                 sweep.skipped += 1;
             } else {
                 let message = format!("`{cell}`: {}", wrong.message);
-                self.once(
-                    Code::SweepImpossible,
-                    deadtime,
-                    message,
-                    "write `impossible = \"skip\"` to leave such points out",
-                );
+                let help = "write `impossible = \"skip\"` to leave such points out";
+                self.once(Code::SweepImpossible, deadtime, message, help);
             }
             return;
         }
         let needs = match cell.act {
             Act::Quiet | Act::Stop => Duration::ZERO,
             Act::Crash | Act::Partition => cell.deadtime + cell.keepalive,
-            Act::Pause => cell.deadtime.max(cell.pause.unwrap_or_default()) + cell.keepalive,
-        };
+            Act::Pause => cell.keepalive,
+        } + cell.lasts.unwrap_or_default();
         if cell.watch <= needs {
             let message = format!("`{cell}` cannot be seen to its end in this time");
-            self.once(Code::SweepValue, watch, message, "watch longer than the longest dead time and pause");
+            let help = "watch longer than the longest dead time and whatever lasts";
+            self.once(Code::SweepValue, all.watch.span, message, help);
         } else {
             sweep.cells.push(cell);
         }
@@ -425,6 +439,11 @@ impl Reader<'_> {
             self.problem(code, span, message, help);
         }
     }
+}
+
+/// Whether an act can be undone.
+fn can_last(act: Act) -> bool {
+    matches!(act, Act::Pause | Act::Partition)
 }
 
 /// So many thousandths of a span, to the millisecond, which is as fine as ha.cf gets.

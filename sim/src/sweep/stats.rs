@@ -139,9 +139,10 @@ impl Summary {
         theory(&self.cell)
     }
 
-    /// Whether the runs tell when `h1` was taken for dead after an act that takes it away for good.
+    /// Whether the runs tell when `h1` was taken for dead after an act that takes it away for long enough.
     pub fn has_detection(&self) -> bool {
-        matches!(self.cell.act, Act::Crash | Act::Partition) && !self.detection.is_empty()
+        let lasts_long = self.cell.lasts.is_none_or(|lasts| lasts > self.cell.deadtime + self.cell.keepalive);
+        matches!(self.cell.act, Act::Crash | Act::Partition) && lasts_long && !self.detection.is_empty()
     }
 }
 

@@ -154,12 +154,12 @@ fn parse_row(line: &str) -> Option<Row> {
     })
 }
 
-const CELL_COLUMNS: &str = "cell,do,keepalive_ms,deadtime_ms,links,loss,delay,pause_ms";
+const CELL_COLUMNS: &str = "cell,do,keepalive_ms,deadtime_ms,links,loss,delay,lasts_ms";
 
 fn cell_text(number: usize, cell: &Cell) -> String {
-    let pause = cell.pause.map(|pause| pause.as_millis().to_string()).unwrap_or_default();
+    let lasts = cell.lasts.map(|lasts| lasts.as_millis().to_string()).unwrap_or_default();
     format!(
-        "{number},{},{},{},{},{},{},{pause}",
+        "{number},{},{},{},{},{},{},{lasts}",
         cell.act.word(),
         cell.keepalive.as_millis(),
         cell.deadtime.as_millis(),

@@ -42,16 +42,12 @@ pub fn table(summaries: &[Summary]) -> String {
 /// The words of a line.
 pub(crate) fn row(summary: &Summary) -> Vec<String> {
     let cell = &summary.cell;
-    let act = match cell.pause {
-        Some(pause) => format!("pause {}", Short(pause)),
-        None => cell.act.word().to_owned(),
-    };
     let of = |sample: &Sample, value: fn(&Sample) -> f64| {
         if sample.is_empty() || cell.act == Act::Quiet { "-".to_owned() } else { seconds(value(sample)) }
     };
     let (p50, p99): (fn(&Sample) -> f64, fn(&Sample) -> f64) = (|s| s.quantile(500), |s| s.quantile(990));
     vec![
-        act,
+        cell.deed(),
         Short(cell.keepalive).to_string(),
         Short(cell.deadtime).to_string(),
         cell.links.to_string(),
