@@ -12,6 +12,7 @@
 //! | `ground.rs`, `contact.rs` | the truth: what runs where, who answers a client, who heard whom; never asks a node |
 //! | `check/` | one property a file, judged on the truth |
 //! | `recording.rs`, `timeline.rs` | what happened, as data and as prose |
+//! | `search/` | random plans, the smallest that breaks a property, what was reached |
 //! | `run.rs`, `judge.rs` | a scenario run twice and judged |
 //! | `sweep/` | a grid of parameters, many seeds: measured, drawn, compared with theory |
 
@@ -31,6 +32,7 @@ mod network;
 pub mod plan;
 pub mod recording;
 pub mod run;
+pub mod search;
 pub mod sweep;
 pub mod timeline;
 pub mod world;

@@ -1,8 +1,9 @@
 //! The program `hbsim`.
 
-mod cli {
-    pub(crate) mod sweep;
-}
+#[path = "cli/swarm.rs"]
+mod swarm;
+#[path = "cli/sweep.rs"]
+mod sweep;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
@@ -35,8 +36,10 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Search random storms for one that breaks a property; shrink it. Exit status 1 if one was found.
+    Swarm(swarm::SwarmArgs),
     /// Run a grid of parameters with many seeds, and draw what came of it.
-    Sweep(cli::sweep::SweepArgs),
+    Sweep(sweep::SweepArgs),
     /// List the scenarios that come with the program.
     List,
     /// Measure how fast a quiet pair is simulated.
@@ -81,7 +84,8 @@ fn run(command: &Command) -> Result<ExitCode> {
             }
             return Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
-        Command::Sweep(args) => return cli::sweep::sweep(args),
+        Command::Swarm(args) => return swarm::main(args),
+        Command::Sweep(args) => return sweep::main(args),
         Command::List => {
             for (name, text) in library::ALL {
                 let title = Plan::parse(name, text).map_or_else(|_| "cannot be read".to_owned(), |plan| plan.title);

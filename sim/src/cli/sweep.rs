@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use hb_sim::sweep::{self, Progress, Sweep};
+use hb_sim::sweep::{Progress, Sweep, run, table};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ pub(crate) struct SweepArgs {
 }
 
 /// Runs a sweep. Exit status 1 if a check was violated in any run, 2 if the plan cannot be read.
-pub(crate) fn sweep(args: &SweepArgs) -> Result<ExitCode> {
+pub(crate) fn main(args: &SweepArgs) -> Result<ExitCode> {
     let name = args.plan.display().to_string();
     let text = std::fs::read_to_string(&args.plan).with_context(|| format!("cannot read {name}"))?;
     let plan = match Sweep::parse(&name, &text) {
@@ -41,7 +41,7 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<ExitCode> {
     let style = "{bar:40} {pos}/{len} runs, {per_sec}, {elapsed} so far, {eta} to go";
     bar.set_style(ProgressStyle::with_template(style).context("the progress bar")?);
     let begin = Instant::now();
-    let outcome = sweep::run(&plan, &text, &dir, args.resume, args.jobs, &|progress| match progress {
+    let outcome = run(&plan, &text, &dir, args.resume, args.jobs, &|progress| match progress {
         Progress::Found(runs) => {
             bar.set_position(runs);
             bar.reset_eta();
@@ -52,7 +52,7 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<ExitCode> {
     let outcome = outcome?;
     let violations: u64 = outcome.summaries.iter().map(|summary| summary.violations).sum();
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}\n{}", plan.title, sweep::table(&outcome.summaries))?;
+    writeln!(out, "{}\n{}", plan.title, table(&outcome.summaries))?;
     writeln!(out, "{} runs in {:.1} s", plan.runs(), begin.elapsed().as_secs_f64())?;
     if plan.skipped > 0 {
         writeln!(out, "{} combinations that no cluster can have were left out", plan.skipped)?;

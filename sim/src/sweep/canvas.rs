@@ -139,9 +139,9 @@ fn draw<DB: DrawingBackend>(figure: &Figure, root: &Area<'_, DB>, scale: u32) ->
     for (area, panel) in panels.split_evenly((figure.panels.len(), 1)).iter().zip(&figure.panels) {
         let (x, y) = extents(panel);
         if panel.log {
-            axes(area, panel, x, (y.0..y.1).log_scale(), scale, &power_of_ten)?;
+            axes(area, panel, x, (y.0..y.1).log_scale(), scale, power_of_ten)?;
         } else {
-            axes(area, panel, x, y.0..y.1, scale, &decimal)?;
+            axes(area, panel, x, y.0..y.1, scale, decimal)?;
         }
     }
     draw_legend(figure, &legend, scale)?;
@@ -179,12 +179,12 @@ fn decade(value: f64, round: fn(f64) -> f64) -> f64 {
     libm::pow(10.0, round(libm::log10(value)))
 }
 
-fn power_of_ten(value: &f64) -> String {
-    if (0.0099..10_000.0).contains(value) { decimal(value) } else { format!("{value:.0e}") }
+fn power_of_ten(value: f64) -> String {
+    if (0.0099..10_000.0).contains(&value) { decimal(value) } else { format!("{value:.0e}") }
 }
 
 /// At most three decimals, without idle zeros.
-fn decimal(value: &f64) -> String {
+fn decimal(value: f64) -> String {
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
@@ -195,7 +195,7 @@ fn axes<DB: DrawingBackend, Y>(
     x: (f64, f64),
     y: Y,
     scale: u32,
-    label: &dyn Fn(&f64) -> String,
+    label: fn(f64) -> String,
 ) -> Result<()>
 where
     Y: AsRangedCoord<Value = f64>,
@@ -215,8 +215,8 @@ where
         .light_line_style(TRANSPARENT)
         .x_labels(9)
         .y_labels(9)
-        .x_label_formatter(&decimal)
-        .y_label_formatter(label)
+        .x_label_formatter(&|value| decimal(*value))
+        .y_label_formatter(&|value| label(*value))
         .set_all_tick_mark_size(4 * scale)
         .draw()
         .map_err(broken)?;

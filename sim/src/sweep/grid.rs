@@ -174,10 +174,20 @@ pub(crate) struct Short(pub(crate) Duration);
 impl fmt::Display for Short {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 < Duration::from_secs(1) && !self.0.is_zero() {
-            write!(f, "{} ms", self.0.as_micros() as f64 / 1e3)
+            write!(f, "{} ms", Thousandths(self.0.as_micros()))
         } else {
-            write!(f, "{} s", self.0.as_millis() as f64 / 1e3)
+            write!(f, "{} s", Thousandths(self.0.as_millis()))
         }
+    }
+}
+
+/// A number of thousandths, without idle zeros.
+struct Thousandths(u128);
+
+impl fmt::Display for Thousandths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format!("{}.{:03}", self.0 / 1000, self.0 % 1000);
+        f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
     }
 }
 
@@ -229,7 +239,8 @@ mod tests {
     #[test]
     fn acts_fall_anywhere_between_two_heartbeats() {
         let cell = cell(Act::Crash);
-        let eighths = |seed| (cell.act_at(seed) - cell.warm_up()).as_micros() * 8 / cell.keepalive.as_micros();
+        let eighths =
+            |seed| cell.act_at(seed).saturating_sub(cell.warm_up()).as_micros() * 8 / cell.keepalive.as_micros();
         let hit: std::collections::BTreeSet<u128> = (0..100).map(eighths).collect();
         assert!(hit.into_iter().eq(0..8));
     }

@@ -100,8 +100,17 @@ fn alarms(page: &mut String, summaries: &[Summary]) {
     }
 }
 
-const COMPARED: [&str; 9] =
-    ["point", "detection mean", "theory", "distance", "bound", "mistakes/h", "theory", "mistake lasts (theory)"];
+const COMPARED: [&str; 9] = [
+    "point",
+    "detection mean",
+    "theory",
+    "distance",
+    "bound",
+    "mistakes/h",
+    "theory",
+    "mistake lasts (theory)",
+    "talk",
+];
 
 /// A line about a point for which theory says something that was measured.
 fn compare(summary: &Summary) -> Option<Vec<String>> {

@@ -131,7 +131,7 @@ fn row_text(row: &Row) -> String {
 
 fn parse_row(line: &str) -> Option<Row> {
     let words: Vec<&str> = line.split(',').collect();
-    let [seed, settled, detection, takeover, outage, overlap, mistakes, mistaken, observed, steps, violations, digest] =
+    let [seed, settled, detection, takeover, outage, overlap, mistakes, wrong, observed, steps, violations, digest] =
         words[..]
     else {
         return None;
@@ -146,7 +146,7 @@ fn parse_row(line: &str) -> Option<Row> {
         outage: number(outage)?,
         overlap: number(overlap)?,
         mistakes: number(mistakes)?,
-        mistaken: number(mistaken)?,
+        mistaken: number(wrong)?,
         observed: number(observed)?,
         steps: number(steps)?,
         violations: number(violations)?,

@@ -42,10 +42,10 @@ pub fn table(summaries: &[Summary]) -> String {
 /// The words of a line.
 pub(crate) fn row(summary: &Summary) -> Vec<String> {
     let cell = &summary.cell;
-    let of = |sample: &Sample, value: fn(&Sample) -> f64| {
-        if sample.is_empty() || cell.act == Act::Quiet { "-".to_owned() } else { seconds(value(sample)) }
+    let quantile = |sample: &Sample, thousandths: usize| {
+        let is_measured = !sample.is_empty() && cell.act != Act::Quiet;
+        if is_measured { seconds(sample.quantile(thousandths)) } else { "-".to_owned() }
     };
-    let (p50, p99): (fn(&Sample) -> f64, fn(&Sample) -> f64) = (|s| s.quantile(500), |s| s.quantile(990));
     vec![
         cell.deed(),
         Short(cell.keepalive).to_string(),
@@ -54,10 +54,10 @@ pub(crate) fn row(summary: &Summary) -> Vec<String> {
         Percent(cell.loss).to_string(),
         if cell.delay.is_empty() { "usual".to_owned() } else { cell.delay.clone() },
         (summary.runs - summary.unsettled).to_string(),
-        of(&summary.detection, p50),
-        of(&summary.detection, p99),
-        of(&summary.takeover, p50),
-        of(&summary.takeover, p99),
+        quantile(&summary.detection, 500),
+        quantile(&summary.detection, 990),
+        quantile(&summary.takeover, 500),
+        quantile(&summary.takeover, 990),
         seconds(summary.outage.max()),
         seconds(summary.overlap.max()),
         // In the moments before an act there is nothing to be learned about mistakes.
