@@ -65,8 +65,9 @@ pub(crate) fn page(sweep: &Sweep, text: &str, summaries: &[Summary], figures: &[
             "<h2>Measured and predicted</h2>\n<p>A fixed dead time under independent loss: each heartbeat is lost alone, with \
              the probability of the network, and a node is dead after its dead time of silence. The distance is the largest \
              one between the measured and the predicted distribution of the detection time; it stays within the bound with \
-             99.9 % probability if the prediction is true. Mistakes are given with 95 % confidence; the prediction takes nodes for \
-             silent about them, and is about <i>talk</i> too high since they are not (docs/sweep.md).</p>\n",
+             99.9 % probability if the prediction is true. Mistakes are given with 95 % confidence. A node that makes one \
+             talks about it, which spares the other some: the prediction is too high by a part of about <i>talk</i> \
+             (docs/sweep.md).</p>\n",
         );
         html_table(&mut page, COMPARED.into_iter(), compared.into_iter());
     }
