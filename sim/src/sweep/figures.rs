@@ -119,12 +119,22 @@ impl Names {
     }
 }
 
+/// As many as can be told apart: those that differ from the first in the fewest parameters, in the order of the grid.
+fn choose<T>(all: &[T], cell: impl Fn(&T) -> &Cell) -> Vec<&T> {
+    let Some(first) = all.first().map(|item| parts(cell(item))) else { return Vec::new() };
+    let far = |item: &T| parts(cell(item)).iter().zip(&first).filter(|(one, other)| one != other).count();
+    let mut places: Vec<usize> = (0..all.len()).collect();
+    places.sort_by_key(|place| far(&all[*place]));
+    places.truncate(SERIES_MAX);
+    places.sort_unstable();
+    places.into_iter().map(|place| &all[place]).collect()
+}
+
 fn left_out(shown: usize, all: usize) -> String {
-    if shown < all {
-        format!(" The first {shown} of {all} series are drawn; all are in summary.csv.")
-    } else {
-        String::new()
+    if shown == all {
+        return String::new();
     }
+    format!(" Drawn are {shown} of {all} series: those that differ least from the first; all are in summary.csv.")
 }
 
 // --- detection time
@@ -136,7 +146,7 @@ fn detection(summaries: &[Summary]) -> Option<Figure> {
     if all.is_empty() {
         all = summaries.iter().filter(of(Act::Partition)).collect();
     }
-    let shown: Vec<&Summary> = all.iter().copied().take(SERIES_MAX).collect();
+    let shown: Vec<&Summary> = choose(&all, |summary| &summary.cell).into_iter().copied().collect();
     let first = shown.first()?;
     let names = Names::among(shown.iter().map(|summary| &summary.cell), &[]);
     let mut marks = Vec::new();
@@ -223,7 +233,7 @@ fn mistakes(summaries: &[Summary]) -> Option<Figure> {
     let by_detection = quiet().all(|summary| detected(&summary.cell).is_some());
     let place = |cell: &Cell| detected(cell).filter(|_| by_detection).unwrap_or(cell.deadtime.as_secs_f64());
     let all = families(quiet());
-    let shown: Vec<&Vec<&Summary>> = all.iter().take(SERIES_MAX).collect();
+    let shown: Vec<&Vec<&Summary>> = choose(&all, |family| &family[0].cell);
     let names = Names::among(shown.iter().map(|family| &family[0].cell), &["deadtime"]);
     let mut marks = Vec::new();
     let mut legend = vec![Key::Heading("measured".to_owned())];
@@ -280,7 +290,7 @@ fn predicted_rates(family: &[&Summary], by_detection: bool) -> Option<Vec<(f64, 
 fn cost(summaries: &[Summary]) -> Option<Figure> {
     let measured = summaries.iter().filter(|summary| summary.outage.max() > 0.0 || summary.overlap.max() > 0.0);
     let all = families(measured);
-    let shown: Vec<&Vec<&Summary>> = all.iter().take(SERIES_MAX).collect();
+    let shown: Vec<&Vec<&Summary>> = choose(&all, |family| &family[0].cell);
     let names = Names::among(shown.iter().map(|family| &family[0].cell), &["deadtime"]);
     let common = names.common(&shown.first()?.first()?.cell, &["deadtime"]);
     let mut legend = vec![Key::Heading("median, bar to 1 % and 99 %".to_owned())];

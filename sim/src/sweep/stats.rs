@@ -3,6 +3,7 @@
 use super::grid::{Act, Cell};
 use super::measure::Row;
 use super::theory::FixedDeadtime;
+use crate::plan::time::parse;
 use std::time::Duration;
 
 /// The way of a packet in the usual network, in seconds: 150 us to 250 us.
@@ -150,7 +151,12 @@ impl Summary {
 pub(crate) fn theory(cell: &Cell) -> Option<FixedDeadtime> {
     let delay = match cell.delay.split_ascii_whitespace().collect::<Vec<_>>()[..] {
         [] => USUAL_DELAY,
-        ["constant", time] => crate::plan::time::parse(time)?.as_secs_f64(),
+        ["constant", time] => parse(time)?.as_secs_f64(),
+        // What varies by less than a hundredth of a keepalive is as good as constant.
+        ["uniform", least, most] => {
+            let (least, most) = (parse(least)?, parse(most)?);
+            (most.saturating_sub(least) < cell.keepalive / 100).then_some((least + most).as_secs_f64() / 2.0)?
+        }
         _ => return None,
     };
     Some(FixedDeadtime {
