@@ -259,8 +259,8 @@ impl Node {
     }
 
     pub(super) fn on_resource(&mut self, from: NodeId, seq: Seq, resource: &Resource<'_>) {
-        if self.later_claim(from, seq).is_some() && resource.holding.foreign && self.book.hold.local {
-            // What it says now was said before; but then it had our groups.
+        if resource.holding.foreign && self.book.hold.local {
+            // It has our groups, or had them when it said so; what came of that it may have said before.
             self.announce_again(Holding::LOCAL);
         }
         if !self.book.starting_said || self.later_claim(from, seq).is_some() {
@@ -281,6 +281,13 @@ impl Node {
             since: before.filter(|_| held == holding).map_or(now, |claim| claim.since),
         });
         self.evidence.unanswered = 0;
+        if self.nodes.get(from).is_some_and(|peer| peer.claim.is_some_and(|claim| claim.releasing))
+            && let Some(conversation) = &self.book.conversation
+            && (conversation.role, conversation.step, conversation.with) == (Role::Taking, Step::Asked, from)
+        {
+            // It takes its time, as long as scripts may take.
+            self.deadlines.set(Timer::Standby, now.plus(classic::WORK_LIMIT));
+        }
     }
 
     pub(super) fn on_ask(&mut self, from: NodeId, seq: Seq, ask: AskResources) {
@@ -316,15 +323,28 @@ impl Node {
                 self.release(set, why);
             }
             Heard::Acquire => {
-                let Some(mut conversation) = self.book.conversation.clone() else { return };
-                conversation.step = Step::Working;
+                let known = self.book.conversation.clone();
+                let (role, step, set) = (Role::Taking, Step::Working, ask.holding);
+                let conversation = known.map_or(Conversation { role, step, set, with: from, since: seq }, |known| {
+                    Conversation { step, ..known }
+                });
                 let (set, given) = (conversation.ours(), which(conversation.set));
+                // It says that nothing of the set runs there any more, whatever became of the message that said so first.
+                if let Some(peer) = self.nodes.get_mut(from) {
+                    let held = peer.claim.map_or(Holding::NONE, |claim| claim.hold);
+                    let hold = held.minus(conversation.set);
+                    peer.claim = Some(Claim { hold, stable: false, releasing: false, seq, since: self.now });
+                }
                 self.converse(conversation);
                 self.acquire(set, Why::HandedOver { by: self.name(from), set: given });
             }
             Heard::Taken => self.taken(),
             Heard::Ignore(why) => {
                 let what = ask.step.as_str();
+                if ask.step == StandbyStep::Other && self.book.conversation.is_none() {
+                    // It answers a request that is over; it must not wait for us.
+                    self.book.said = None;
+                }
                 self.report(Event::StandbyIgnored { node: self.name(from), what, why });
             }
         }
@@ -419,6 +439,7 @@ impl Node {
             self.cancel(Cancellation::PeerRestarted);
         }
         self.cancel_takeover(Cancellation::PeerRestarted);
+        self.announce_again(self.book.hold);
     }
 
     /// A node came, went, or changed its status word.
@@ -431,7 +452,7 @@ impl Node {
             // *Ours*: the original says so at a healed partition only (WIRE 10.5), else at its next heartbeat.
             self.send_status();
             self.book.said = None;
-            self.announce_again(self.book.hold.minus(Holding::FOREIGN));
+            self.announce_again(self.book.hold);
         }
         if after == Liveness::Active && self.nodes.get(node).is_some_and(|peer| peer.claim.is_none()) {
             self.expect_answers();

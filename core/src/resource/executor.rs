@@ -176,12 +176,18 @@ impl Executor {
         }
     }
 
-    /// Announces the addresses of a group once more: another node had them too and has released them.
+    /// Announces the addresses of a group that are up once more: another node may have had them.
     pub(crate) fn announce(&mut self, cx: &mut Context<'_>, group: GroupId) {
-        if self.doing(group) != Doing::Running {
+        let config = cx.config;
+        let Some(resources) = config.groups().get(group.index()).map(|group| group.resources.as_slice()) else {
             return;
-        }
-        for resource in cx.config.groups().get(group.index()).map_or(&[][..], |group| group.resources.as_slice()) {
+        };
+        let up = match self.queues.get(group.index()).map(|queue| queue.state) {
+            Some(State::Running) => resources.len(),
+            Some(State::Starting { at, .. }) => at,
+            _ => 0,
+        };
+        for resource in resources.iter().take(up) {
             if let Resource::Address(address) = resource {
                 self.announcements.begin(cx, group, address);
             }
@@ -296,12 +302,15 @@ impl Queue {
             State::Stopping { at, verb, attempt, failed } => {
                 let resource = || resources.get(at).map_or_else(String::new, ToString::to_string);
                 match (verb, outcome) {
-                    (Verb::Status, Outcome::Running) => {
+                    // A script that is not there runs nothing (scenario T18, T19).
+                    (Verb::Status, Outcome::NotRunning | Outcome::Failed(Failure::NoScript))
+                    | (Verb::Start | Verb::Stop, Outcome::Done | Outcome::NotRunning) => {
+                        self.stopped_one(cx, group, at, failed);
+                    }
+                    // What cannot be said to have stopped may run.
+                    (Verb::Status, _) => {
                         cx.report(Event::StopFailed { resource: resource() });
                         self.enter(cx.now, State::Stuck { at });
-                    }
-                    (Verb::Status, _) | (_, Outcome::Done | Outcome::NotRunning) => {
-                        self.stopped_one(cx, group, at, failed);
                     }
                     (_, outcome) => {
                         let failure = failure_of(outcome);
