@@ -19,6 +19,7 @@ pub mod render;
 
 pub mod bench;
 pub mod check;
+pub mod explore;
 pub mod ground;
 mod host;
 mod network;

@@ -1,5 +1,9 @@
 //! The program `hbsim`.
 
+mod cli {
+    pub(crate) mod explore;
+}
+
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use hb_sim::{Plan, Report, bench, library};
@@ -33,6 +37,7 @@ enum Command {
     },
     /// List the scenarios that come with the program.
     List,
+    Explore(cli::explore::Explore),
     /// Measure how fast a quiet pair is simulated.
     Bench {
         /// Hours of virtual time.
@@ -81,6 +86,7 @@ fn run(command: &Command) -> Result<ExitCode> {
                 println!("{name:<5} {title}");
             }
         }
+        Command::Explore(explore) => return explore.run(),
         Command::Bench { hours } => {
             let speed = bench::quiet_pair(*hours);
             let took = speed.took.as_secs_f64();
