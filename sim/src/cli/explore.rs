@@ -27,6 +27,9 @@ pub(crate) struct Explore {
     /// End after this many times the dead time, instead of at the scenario's `end`.
     #[arg(long)]
     dead_times: Option<u32>,
+    /// Do not end: explore until every situation was seen.
+    #[arg(long, conflicts_with = "dead_times")]
+    forever: bool,
     /// Let cables be cut and heal.
     #[arg(long)]
     partition: bool,
@@ -55,10 +58,14 @@ impl Explore {
         }
         let explorer = Explorer::new(Setting::new(&plan.configs)?)?;
         explorer.tell_panics();
-        let time = self.dead_times.map_or(plan.end, |times| explorer.dead_time() * times);
+        let time = match self.dead_times {
+            _ if self.forever => None,
+            Some(times) => Some(explorer.dead_time() * times),
+            None => Some(plan.end),
+        };
         let bounds = Bounds {
             depth: self.depth,
-            time: Some(time),
+            time,
             faults: self.faults,
             partitions: self.partition,
             states: usize::try_from(self.states)?,
@@ -67,7 +74,8 @@ impl Explore {
         println!("{name}: {}", plan.title);
         let (states, period) = explorer.quiet_cycle();
         println!("  settled; when nothing goes wrong it repeats itself after {states} steps and {period:?}");
-        println!("  exploring {time:?} with at most {}{}", faults(self.faults), self.among());
+        let time = time.map_or_else(|| "without end".to_owned(), |time| format!("{time:?}"));
+        println!("  exploring {time} with at most {}{}", faults(self.faults), self.among());
         let begin = Instant::now();
         let findings = explore(&explorer, &bounds, jobs, begin);
         self.print(&findings, begin.elapsed(), jobs);
@@ -102,8 +110,12 @@ impl Explore {
         match (&findings.violation, findings.limit) {
             (Some(violation), _) => println!("  the shortest way to a violation has {} choices", violation.choices),
             (None, None) => println!("  exhausted: nothing within these bounds violates anything"),
-            (None, Some(Limit::Depth)) => println!("  nothing up to this depth violates anything; deeper was not looked"),
-            (None, Some(Limit::States)) => println!("  NOT exhausted: {} states are the limit, see --states", self.states),
+            (None, Some(Limit::Depth)) => {
+                println!("  nothing up to this depth violates anything; deeper was not looked")
+            }
+            (None, Some(Limit::States)) => {
+                println!("  NOT exhausted: {} states are the limit, see --states", self.states)
+            }
         }
     }
 }
@@ -131,6 +143,7 @@ fn explore(explorer: &Explorer, bounds: &Bounds, jobs: usize, begin: Instant) ->
 /// The most memory this process has had, where the system tells.
 fn peak_memory() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     peak.map_or_else(String::new, |kilobytes| format!(", at most {} MB of memory", kilobytes / 1024))
 }

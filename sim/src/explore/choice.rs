@@ -5,7 +5,7 @@
 //! - a crash other than in place of a step of that machine: between its steps a machine only goes on owning what it
 //!   owns, so the latest moment before the step is the worst,
 //! - a cut or heal before anything but a step that sends: until then it changes nothing that anybody could see,
-//! - a delayed frame's arrival at a machine that is down: that is the same as its loss.
+//! - a delayed frame's arrival where it changes nothing, since its number came meanwhile: that is its loss.
 
 use super::pair::{Due, Effect, Pair, Watch};
 use super::setting::Setting;
@@ -45,10 +45,9 @@ impl Pair {
         let mut choices = Vec::new();
         let is_up = |host: usize| self.machines[host].node.is_some();
         let down = || (0_u8..2).filter(|host| !is_up(usize::from(*host)));
-        let arrivals = || (0_u8..).zip(&self.held).filter(|(_, flight)| is_up(flight.to)).map(|(at, _)| at);
         choices.extend(down().map(Choice::Start));
-        choices.extend(arrivals().map(Choice::Arrive));
-        let anything_sends = effect.sent || down().next().is_some() || arrivals().next().is_some();
+        choices.extend((0_u8..).zip(&self.held).map(|(at, _)| Choice::Arrive(at)));
+        let anything_sends = effect.sent || down().next().is_some() || !self.held.is_empty();
         if self.cut && anything_sends {
             choices.push(Choice::Heal);
         }
@@ -79,12 +78,13 @@ impl Pair {
         if choice.is_fault() {
             self.faults = self.faults.saturating_sub(1);
         }
+        let mut effect = Effect::default();
         match (choice, due) {
-            (Choice::Go, _) => return self.happen(setting, at, due, watch),
-            (Choice::Start(host), _) => return self.start(setting, usize::from(host), watch),
+            (Choice::Go, _) => effect = self.happen(setting, at, due, watch),
+            (Choice::Start(host), _) => effect = self.start(setting, usize::from(host), watch),
             (Choice::Arrive(place), _) => {
                 let flight = self.held.remove(usize::from(place));
-                return self.arrive(setting, &flight, watch);
+                effect = self.arrive(setting, &flight, watch);
             }
             (Choice::Lose, Due::Frame { at: place, .. }) => {
                 self.now = at;
@@ -97,9 +97,6 @@ impl Pair {
             }
             (Choice::Crash, _) => {
                 self.now = at;
-                if let Due::Frame { at: place, .. } = due {
-                    self.flying.remove(place);
-                }
                 self.crash(due.host());
             }
             (Choice::Cut, _) => self.cut = true,
@@ -107,6 +104,7 @@ impl Pair {
             // Only frames are lost and delayed, as `alternatives` has it.
             (Choice::Lose | Choice::Delay, Due::Done { .. } | Due::Wake { .. }) => {}
         }
-        Effect::default()
+        self.forget_late(setting);
+        effect
     }
 }

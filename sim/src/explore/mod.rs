@@ -20,8 +20,8 @@
 //! Without a fault everything happens in the order of its time: a frame arrives [`setting::DELAY`] after it was sent, an
 //! operation takes its usual time, a node wakes at its deadline. Trying other orders of these would need other delays;
 //! two events commute unless they are of the same node, and for those the order matters only if a frame is overtaken by a
-//! deadline or by another frame. That is the fault *delay*: the frame waits, and may arrive after any later event. The
-//! other faults are a *lost* frame, a *crash* of a machine and, if wanted, a *cut* of all cables; a crashed machine may
+//! deadline or by another frame. That is the fault *delay*: the frame waits, and may arrive after any later event within
+//! two dead times, or never. The other faults are a *lost* frame, a *crash* of a machine and, if wanted, a *cut* of all cables; a crashed machine may
 //! start again after any later event, and cables may heal.
 //!
 //! Time is dense and events are not, so machines start, cables heal and delayed frames arrive at the instants of events
@@ -29,8 +29,8 @@
 //!
 //! # What is judged
 //!
-//! Nothing of a group runs on two machines; no operation is begun while another of its group is under way, and none is
-//! named twice; a wake leaves no deadline behind; no node ends on its own or panics.
+//! Nothing of a group runs on two machines; no operation is begun while another of its group is under way; a wake leaves
+//! no deadline behind; no node ends on its own or panics.
 
 mod choice;
 mod flight;

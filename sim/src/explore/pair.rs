@@ -4,9 +4,9 @@
 
 use super::flight::{Flight, Says};
 use super::setting::{DELAY, PHASE, Setting};
-use hb_core::ids::{Generation, NodeUuid, OpId, Seq};
+use hb_core::ids::{Generation, NodeId, NodeUuid, OpId, Seq};
 use hb_core::time::{Instant, UnixTime};
-use hb_core::{Action, Boot, Event, Input, Node, Outcome, Verb};
+use hb_core::{Action, Boot, Event, Heard, Input, Node, Outcome, Verb};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +60,13 @@ pub(super) enum Due {
     Done { host: usize, at: usize },
     /// The node's deadline.
     Wake { host: usize },
+}
+
+impl Machine {
+    /// How far its node has heard the other one.
+    pub(super) fn heard(&self, other: usize) -> Option<Heard> {
+        self.node.as_ref()?.heard_of(NodeId(u16::try_from(other).ok()?))
+    }
 }
 
 impl Due {
@@ -163,9 +170,11 @@ impl Pair {
         self.step(setting, flight.to, Input::Frame { medium: flight.medium, bytes: &flight.frame }, watch)
     }
 
-    /// Power fails.
+    /// Power fails. What is under way to the machine is for this life and goes down with it.
     pub(super) fn crash(&mut self, host: usize) {
         let last_number = self.newest_number(host);
+        self.flying.retain(|flight| flight.to != host);
+        self.held.retain(|flight| flight.to != host);
         let machine = &mut self.machines[host];
         *machine = Machine { node: None, last_number, operations: Vec::new(), running: 0, ..machine.clone() };
     }
@@ -186,6 +195,22 @@ impl Pair {
         };
         machine.node = Some(Arc::new(Node::new(setting.configs[host].clone(), boot)));
         self.step(setting, host, Input::Wake, watch)
+    }
+
+    /// Forgets delayed frames that have waited for too long, and those that would change nothing any more: of a life
+    /// that is over, or with a number that their receiver has or has given up.
+    pub(super) fn forget_late(&mut self, setting: &Setting) {
+        let (now, machines) = (self.now, &self.machines);
+        self.held.retain(|flight| {
+            let heard = machines[flight.to].heard(1 - flight.to);
+            let is_void = heard.is_some_and(|heard| {
+                flight.says.generation < heard.generation
+                    || flight.says.generation == heard.generation
+                        && heard.newest != flight.says.seq
+                        && flight.says.seq.is_some_and(|seq| seq < heard.lowest_open)
+            });
+            !is_void && now <= setting.expires(flight)
+        });
     }
 
     /// The number of the last message of the present or last life.

@@ -165,10 +165,11 @@ impl Explorer {
             let next = pair.next().filter(|_| wrong.is_none());
             let Some((at, due)) = next else { return Err(Unfit::Restless(wrong.unwrap_or_default())) };
             wrong = pair.happen(&setting, at, due, &mut ()).wrong;
-            if let Some((earlier, since)) = met.insert(pair.situation(), (step, pair.now)) {
-                let stable = pair.machines.iter().flat_map(|machine| &machine.node).all(|node| {
-                    node.status().is_stable() && node.status().groups().all(|group| group.owner.is_some())
-                });
+            if let Some((earlier, since)) = met.insert(pair.situation(&setting), (step, pair.now)) {
+                let stable =
+                    pair.machines.iter().flat_map(|machine| &machine.node).all(|node| {
+                        node.status().is_stable() && node.status().groups().all(|group| group.owner.is_some())
+                    });
                 let quiet = (step - earlier, pair.now.since(since));
                 return if stable {
                     Ok(Explorer { setting, start: pair, quiet, links: Arc::default() })
@@ -187,8 +188,7 @@ impl Explorer {
 
     /// The longer of both dead times.
     pub fn dead_time(&self) -> Duration {
-        let [first, second] = &self.setting.configs;
-        first.timing().deadtime().max(second.timing().deadtime())
+        self.setting.dead_time()
     }
 
     /// Makes a panic of a node tell the way there before anything else happens. For programs: it sets the panic hook.
@@ -216,7 +216,7 @@ impl Explorer {
         let end = bounds.time.map_or(Instant::FAR_FUTURE, |time| start.now.plus(time));
         let mut findings = Findings { states: 1, steps: 0, depth: 0, widest: 1, limit: None, violation: None };
         let mut met = Met::default();
-        met.add(start.situation(), &start);
+        met.add(start.situation(&self.setting), &start);
         *self.links_mut() = vec![Link { parent: 0, choice: Choice::Go }];
         let mut layer = vec![(0_u32, start)];
         while !layer.is_empty() {
@@ -305,14 +305,7 @@ impl Explorer {
         all.into_iter().map(|(_, successors)| successors).collect()
     }
 
-    fn successors(
-        &self,
-        state: u32,
-        pair: &Pair,
-        end: Instant,
-        bounds: &Bounds,
-        met: &Met,
-    ) -> (u64, Vec<Candidate>) {
+    fn successors(&self, state: u32, pair: &Pair, end: Instant, bounds: &Bounds, met: &Met) -> (u64, Vec<Candidate>) {
         let Some(next) = pair.next().filter(|(at, _)| *at <= end) else { return (0, Vec::new()) };
         let mut candidates = Vec::new();
         let mut steps = 0;
@@ -320,7 +313,7 @@ impl Explorer {
             STEP.set(Some((state, choice)));
             let mut after = pair.clone();
             let effect = after.choose(&self.setting, next, choice, &mut ());
-            let situation = after.situation();
+            let situation = after.situation(&self.setting);
             STEP.set(None);
             steps += 1;
             // What is met now will be met when it is decided, too; so this saves work and changes nothing.

@@ -1,7 +1,9 @@
 //! What never changes during an exploration.
 
+use super::flight::Flight;
 use hb_core::config::{Config, MediumKind, Resource};
 use hb_core::ids::{GroupId, MediumId};
+use hb_core::time::Instant;
 use hb_core::{ResourceRun, Verb};
 use std::time::Duration;
 
@@ -69,6 +71,16 @@ impl Setting {
 
     pub(super) fn route(&self, from: usize, medium: MediumId) -> Option<MediumId> {
         self.routes[from].get(medium.index()).copied().flatten()
+    }
+
+    /// The longer of both dead times.
+    pub(super) fn dead_time(&self) -> Duration {
+        self.configs.iter().map(|config| config.timing().deadtime()).max().unwrap_or_default()
+    }
+
+    /// Until when a delayed frame may still arrive: for so long after it should have that its sender is dead meanwhile.
+    pub(super) fn expires(&self, flight: &Flight) -> Instant {
+        flight.due.plus(self.dead_time() * 2)
     }
 
     pub(super) fn name(&self, host: usize) -> &str {

@@ -5,10 +5,10 @@
 //! remains, what runs where, cables. Faults that may still happen are kept apart, see `search.rs`.
 
 use super::flight::Flight;
-use super::pair::{Machine, Pair};
+use super::pair::Pair;
+use super::setting::Setting;
 use hb_core::digest::StableHasher;
-use hb_core::ids::{NodeId, Seq};
-use hb_core::{Heard, Node};
+use hb_core::ids::Seq;
 use std::hash::{Hash as _, Hasher as _};
 
 /// Numbers are acknowledged by their last digit (WIRE 9.4).
@@ -16,7 +16,7 @@ const ACK_EVERY: u64 = 10;
 
 impl Pair {
     /// The digest.
-    pub(super) fn situation(&self) -> u64 {
+    pub(super) fn situation(&self, setting: &Setting) -> u64 {
         let mut hasher = StableHasher::default();
         for (host, machine) in self.machines.iter().enumerate() {
             match &machine.node {
@@ -33,7 +33,8 @@ impl Pair {
             (1_u8, flight.due.since(self.now), self.relative(flight)).hash(&mut hasher);
         }
         // In which order they were delayed means nothing: each arrives when it likes.
-        let mut held: Vec<_> = self.held.iter().map(|flight| self.relative(flight)).collect();
+        let waits = |flight| (self.relative(flight), setting.expires(flight).since(self.now));
+        let mut held: Vec<_> = self.held.iter().map(waits).collect();
         held.sort_unstable();
         (held, self.cut).hash(&mut hasher);
         hasher.finish()
@@ -41,7 +42,7 @@ impl Pair {
 
     /// How far `host` has heard the other one: lives and numbers as differences.
     fn hash_hearing(&self, host: usize, hasher: &mut StableHasher) {
-        let Some(heard) = heard(&self.machines[host], 1 - host) else { return };
+        let Some(heard) = self.machines[host].heard(1 - host) else { return };
         let (generation, newest) = (self.machines[1 - host].generation, self.newest_number(1 - host));
         (generation.0 - heard.generation.0.min(generation.0)).hash(hasher);
         match heard.newest {
@@ -54,7 +55,7 @@ impl Pair {
     /// The lowest number of `host` that the other one may still ask for.
     fn asked_from(&self, host: usize) -> Seq {
         let machine = &self.machines[host];
-        let open = match heard(&self.machines[1 - host], host) {
+        let open = match self.machines[1 - host].heard(host) {
             Some(heard) if heard.generation == machine.generation && heard.newest.is_some() => heard.lowest_open,
             // It takes the first number that it hears, and asks for none before that.
             _ => {
@@ -77,7 +78,7 @@ impl Pair {
         let (to, from, says) = (flight.to, 1 - flight.to, &flight.says);
         let life = self.machines[from].generation.0 - says.generation.0;
         // Of a number in a life that is over only its place among what was heard of that life counts.
-        let known = heard(&self.machines[to], from).filter(|heard| heard.generation == says.generation);
+        let known = self.machines[to].heard(from).filter(|heard| heard.generation == says.generation);
         let mine = match known.and_then(|heard| heard.newest) {
             Some(newest) => newest,
             None if life == 0 => self.newest_number(from),
@@ -97,9 +98,4 @@ impl Pair {
         ];
         (says.meaning, numbers)
     }
-}
-
-fn heard(machine: &Machine, other: usize) -> Option<Heard> {
-    let node: &Node = machine.node.as_ref()?;
-    node.heard_of(NodeId(u16::try_from(other).ok()?))
 }

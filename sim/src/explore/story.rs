@@ -74,9 +74,7 @@ fn words(setting: &Setting, pair: &Pair, due: Due, choice: Choice) -> Option<Str
         Choice::Cut => Some("cut all cables".to_owned()),
         Choice::Heal => Some("heal all cables".to_owned()),
         Choice::Start(host) => Some(format!("start {}", setting.name(usize::from(host)))),
-        Choice::Arrive(at) => {
-            pair.held.get(usize::from(at)).map(|flight| format!("arrives late: {}", frame(flight)))
-        }
+        Choice::Arrive(at) => pair.held.get(usize::from(at)).map(|flight| format!("arrives late: {}", frame(flight))),
     }
 }
 
