@@ -191,6 +191,17 @@ impl Explorer {
         self.setting.dead_time()
     }
 
+    /// The settled pair.
+    #[cfg(test)]
+    pub(super) fn start(&self) -> &Pair {
+        &self.start
+    }
+
+    #[cfg(test)]
+    pub(super) fn setting(&self) -> &Setting {
+        &self.setting
+    }
+
     /// Makes a panic of a node tell the way there before anything else happens. For programs: it sets the panic hook.
     pub fn tell_panics(&self) {
         let (setting, start, links) = (self.setting.clone(), self.start.clone(), Arc::clone(&self.links));

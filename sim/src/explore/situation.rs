@@ -42,12 +42,13 @@ impl Pair {
 
     /// How far `host` has heard the other one: lives and numbers as differences.
     fn hash_hearing(&self, host: usize, hasher: &mut StableHasher) {
-        let Some(heard) = self.machines[host].heard(1 - host) else { return };
         let (generation, newest) = (self.machines[1 - host].generation, self.newest_number(1 - host));
-        (generation.0 - heard.generation.0.min(generation.0)).hash(hasher);
-        match heard.newest {
-            Some(known) if heard.generation == generation => newest.since(known).hash(hasher),
-            // The next number decides which ones are acknowledged.
+        let known = self.machines[host].heard(1 - host);
+        let lives = known.map(|heard| generation.0.saturating_sub(heard.generation.0));
+        lives.hash(hasher);
+        match known.and_then(|heard| heard.newest) {
+            Some(known) if lives == Some(0) => newest.since(known).hash(hasher),
+            // It will begin with whatever number comes, which decides what it acknowledges.
             _ => (newest.0 % ACK_EVERY).hash(hasher),
         }
     }
