@@ -111,10 +111,10 @@ impl Explore {
             (Some(violation), _) => println!("  the shortest way to a violation has {} choices", violation.choices),
             (None, None) => println!("  exhausted: nothing within these bounds violates anything"),
             (None, Some(Limit::Depth)) => {
-                println!("  nothing up to this depth violates anything; deeper was not looked")
+                println!("  nothing up to this depth violates anything; deeper was not looked");
             }
             (None, Some(Limit::States)) => {
-                println!("  NOT exhausted: {} states are the limit, see --states", self.states)
+                println!("  NOT exhausted: {} states are the limit, see --states", self.states);
             }
         }
     }
