@@ -87,7 +87,6 @@ impl Deadlines {
     }
 
     /// How many timers run.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.at.len()
     }

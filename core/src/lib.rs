@@ -95,5 +95,5 @@ pub use drop_reason::{DropKind, DropReason};
 pub use event::{Decision, Event, Level};
 pub use input::{Carrier, Command, Failure, Input, LoadAverage, Outcome, Request, Which};
 pub use membership::Liveness;
-pub use node::{Boot, GroupStatus, Heard, LinkStatus, MediumStatus, Node, NodeStatus, Status};
+pub use node::{Boot, GroupStatus, Heard, LinkStatus, MediumStatus, Node, NodeStatus, Queues, Status};
 pub use resource::{Doing, Why};

@@ -1,6 +1,7 @@
 //! How fast the simulator is: a quiet pair for an hour of virtual time.
 
 use crate::plan::{Event, Plan};
+use crate::recording::Detail;
 use crate::world::World;
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ pub struct Speed {
 /// If the pair does not stay quiet, since nothing would be measured then.
 pub fn quiet_pair(hours: u32) -> Speed {
     let plan = Plan::parse("bench", QUIET).unwrap_or_else(|problems| panic!("{problems:?}"));
-    let mut world = World::new(&plan, 1, false);
+    let mut world = World::new(&plan, 1, Detail::Quiet);
     for host in 0..2 {
         world.happen(&Event::Start(host));
     }

@@ -1,16 +1,80 @@
 //! The truth: which resource runs on which host, and which host answers a client. It never asks a node.
 //!
-//! A crashed machine has nothing; a killed daemon leaves everything as it was.
+//! A machine without power has nothing; a killed or stopped daemon leaves everything as it was; a machine that stands
+//! still has everything and answers nobody until it goes on.
 
 use hb_core::config::{Config, Resource};
 use hb_core::time::Instant;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// What a client sees of one address.
-#[derive(Clone, Debug, Default)]
-struct Seen {
+/// The interface of an address that names none: where the laboratory's clients are.
+const SERVICE_INTERFACE: &str = "eth0";
+
+/// Whether a machine works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Power {
+    /// It is switched off.
+    Off,
+    /// It stands still, with all it has.
+    Still,
+    /// It works.
+    On,
+}
+
+/// How much of a group runs on a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Share {
+    /// Nothing.
+    Nothing,
+    /// Some of its resources.
+    Part,
+    /// All of them.
+    All,
+}
+
+/// What runs where.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    groups: Vec<Group>,
+    resources: Vec<Placed>,
+    /// On each host, what runs, by resource.
+    running: Vec<Vec<bool>>,
+    power: Vec<Power>,
+    /// How often each host was told to start or stop something.
+    calls: Vec<u32>,
+    clients: Vec<Client>,
+    /// Interfaces through which no client reaches a host.
+    cut: BTreeSet<(usize, String)>,
+    /// Every change of ownership so far, if somebody wants to know afterwards.
+    history: Option<Vec<Change>>,
+}
+
+#[derive(Clone, Debug)]
+struct Group {
+    key: String,
+    resources: Vec<usize>,
+    /// What each host had of it when it was last looked at.
+    shares: Vec<Share>,
+    /// Since when several hosts have something of it.
+    crowded_since: Option<Instant>,
+    /// For how long several had, before that.
+    crowded: Duration,
+}
+
+#[derive(Clone, Debug)]
+struct Placed {
+    word: String,
+    address: Option<(IpAddr, String)>,
+}
+
+/// A client that asks for one address all the time.
+#[derive(Clone, Debug)]
+struct Client {
+    address: IpAddr,
+    /// The resources that put it up, one in each group that has it.
+    resources: Vec<usize>,
     /// The host that announced it last: where the client's ARP cache points.
     cached: Option<usize>,
     /// Since when it does not answer.
@@ -19,46 +83,81 @@ struct Seen {
     longest: Duration,
 }
 
-/// What runs where.
-#[derive(Clone, Debug)]
-pub struct Ground {
-    /// The resources of each group, as haresources writes them, by key.
-    groups: BTreeMap<String, Vec<Resource>>,
-    /// On each host, what runs.
-    running: Vec<BTreeSet<String>>,
-    /// Whether each host is switched on.
-    powered: Vec<bool>,
-    /// How often each host was told to start or stop something.
-    calls: Vec<u32>,
-    seen: BTreeMap<IpAddr, Seen>,
+/// A host's share of a group became another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// When.
+    pub at: Instant,
+    /// The group, by position.
+    pub group: usize,
+    /// The host.
+    pub host: usize,
+    /// What it has now; nothing while the machine does not work.
+    pub share: Share,
 }
 
 impl Ground {
-    pub(crate) fn new(configs: &[Config]) -> Ground {
-        let mut groups = BTreeMap::new();
-        let mut seen = BTreeMap::new();
-        for group in configs.iter().flat_map(Config::groups) {
-            for resource in &group.resources {
-                if let Resource::Address(address) = resource {
-                    seen.insert(address.address, Seen::default());
+    pub(crate) fn new<'a>(configs: impl Iterator<Item = &'a Config>, keeps_history: bool) -> Ground {
+        let (mut groups, mut resources): (Vec<Group>, Vec<Placed>) = (Vec::new(), Vec::new());
+        let mut hosts = 0;
+        for config in configs {
+            hosts += 1;
+            for group in config.groups() {
+                if groups.iter().any(|known| known.key == group.key) {
+                    continue;
                 }
+                let of_group = group.resources.iter().map(|resource| {
+                    let word = resource.word();
+                    resources.iter().position(|known| known.word == word).unwrap_or_else(|| {
+                        resources.push(place(resource));
+                        resources.len() - 1
+                    })
+                });
+                let of_group = of_group.collect();
+                groups.push(Group {
+                    key: group.key.clone(),
+                    resources: of_group,
+                    shares: Vec::new(),
+                    crowded_since: None,
+                    crowded: Duration::ZERO,
+                });
             }
-            groups.insert(group.key.clone(), group.resources.clone());
         }
-        let hosts = configs.len();
+        for group in &mut groups {
+            group.shares = vec![Share::Nothing; hosts];
+        }
+        let mut clients: Vec<Client> = Vec::new();
+        for (at, resource) in resources.iter().enumerate() {
+            let Some((address, _)) = &resource.address else { continue };
+            match clients.iter_mut().find(|client| client.address == *address) {
+                Some(client) => client.resources.push(at),
+                None => clients.push(Client {
+                    address: *address,
+                    resources: vec![at],
+                    cached: None,
+                    silent_since: None,
+                    longest: Duration::ZERO,
+                }),
+            }
+        }
         Ground {
+            running: vec![vec![false; resources.len()]; hosts],
             groups,
-            running: vec![BTreeSet::new(); hosts],
-            powered: vec![false; hosts],
+            resources,
+            power: vec![Power::Off; hosts],
             calls: vec![0; hosts],
-            seen,
+            clients,
+            cut: BTreeSet::new(),
+            history: keeps_history.then(Vec::new),
         }
     }
 
-    pub(crate) fn power(&mut self, now: Instant, host: usize, on: bool) {
-        self.powered[host] = on;
-        if !on {
-            self.running[host].clear();
+    // --- what changes it
+
+    pub(crate) fn set_power(&mut self, now: Instant, host: usize, power: Power) {
+        self.power[host] = power;
+        if power == Power::Off {
+            self.running[host].fill(false);
         }
         self.look(now);
     }
@@ -67,72 +166,195 @@ impl Ground {
         self.calls[host] += 1;
     }
 
-    pub(crate) fn set_running(&mut self, now: Instant, host: usize, resource: &str, runs: bool) {
-        if runs {
-            self.running[host].insert(resource.to_owned());
-        } else {
-            self.running[host].remove(resource);
+    /// A resource runs on a host from now on, or does not; whether that is a change.
+    pub(crate) fn set_running(&mut self, now: Instant, host: usize, resource: usize, runs: bool) -> bool {
+        let changes = std::mem::replace(&mut self.running[host][resource], runs) != runs;
+        if changes {
+            self.look(now);
         }
-        self.look(now);
+        changes
     }
 
+    /// A host says that an address is there; clients hear it if they can be reached.
     pub(crate) fn announce(&mut self, now: Instant, host: usize, address: IpAddr) {
-        self.seen.entry(address).or_default().cached = Some(host);
-        self.look(now);
+        let Some(at) = self.clients.iter().position(|client| client.address == address) else { return };
+        let reaches = self.clients[at].resources.iter().any(|resource| self.is_reachable(host, *resource));
+        if reaches {
+            self.clients[at].cached = Some(host);
+            self.look(now);
+        }
+    }
+
+    /// Clients do not reach a host through an interface, or do again.
+    pub(crate) fn set_cut(&mut self, now: Instant, host: usize, interface: &str, is_cut: bool) {
+        let cable = (host, interface.to_owned());
+        let changes = if is_cut { self.cut.insert(cable) } else { self.cut.remove(&cable) };
+        if changes {
+            self.look(now);
+        }
     }
 
     /// Forgets outages and calls so far: the scenario begins here.
     pub(crate) fn begin(&mut self, now: Instant) {
         self.calls.fill(0);
-        for seen in self.seen.values_mut() {
-            seen.longest = Duration::ZERO;
-            seen.silent_since = seen.silent_since.map(|_| now);
+        for group in &mut self.groups {
+            group.crowded = Duration::ZERO;
+            group.crowded_since = group.crowded_since.map(|_| now);
+        }
+        for client in &mut self.clients {
+            client.longest = Duration::ZERO;
+            client.silent_since = client.silent_since.map(|_| now);
         }
     }
 
-    /// Notes for every address whether a client that asks now is answered.
+    fn is_reachable(&self, host: usize, resource: usize) -> bool {
+        let interface = self.resources[resource].address.as_ref().map(|(_, interface)| interface.clone());
+        self.power[host] == Power::On && interface.is_some_and(|interface| !self.cut.contains(&(host, interface)))
+    }
+
+    /// Notes what changed: each host's share of each group, and whether a client that asks now is answered.
     fn look(&mut self, now: Instant) {
-        let word = |address: IpAddr, resource: &Resource| match resource {
-            Resource::Address(own) if own.address == address => Some(own.word.clone()),
-            _ => None,
-        };
-        for (address, seen) in &mut self.seen {
-            let words: Vec<String> =
-                self.groups.values().flatten().filter_map(|resource| word(*address, resource)).collect();
-            let answers = seen
-                .cached
-                .is_some_and(|host| self.powered[host] && words.iter().any(|word| self.running[host].contains(word)));
-            match (answers, seen.silent_since) {
-                (false, None) => seen.silent_since = Some(now),
+        for at in 0..self.groups.len() {
+            for host in 0..self.power.len() {
+                let share = self.share(at, host);
+                if std::mem::replace(&mut self.groups[at].shares[host], share) != share
+                    && let Some(history) = &mut self.history
+                {
+                    history.push(Change { at: now, group: at, host, share });
+                }
+            }
+            let group = &mut self.groups[at];
+            let is_crowded = group.shares.iter().filter(|share| **share != Share::Nothing).count() > 1;
+            match (is_crowded, group.crowded_since) {
+                (true, None) => group.crowded_since = Some(now),
+                (false, Some(since)) => {
+                    group.crowded += now.since(since);
+                    group.crowded_since = None;
+                }
+                _ => {}
+            }
+        }
+        for at in 0..self.clients.len() {
+            let client = &self.clients[at];
+            let answers = client.cached.is_some_and(|host| {
+                let here = |resource: &usize| self.running[host][*resource] && self.is_reachable(host, *resource);
+                client.resources.iter().any(here)
+            });
+            let client = &mut self.clients[at];
+            match (answers, client.silent_since) {
+                (false, None) => client.silent_since = Some(now),
                 (true, Some(since)) => {
-                    seen.longest = seen.longest.max(now.since(since));
-                    seen.silent_since = None;
+                    client.longest = client.longest.max(now.since(since));
+                    client.silent_since = None;
                 }
                 _ => {}
             }
         }
     }
 
-    /// The keys of all groups.
+    // --- what is true
+
+    /// The keys of all groups; their positions name the groups elsewhere.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.groups.keys().map(String::as_str)
+        self.groups.iter().map(|group| group.key.as_str())
+    }
+
+    /// The number of groups.
+    pub fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// The position of the group with that key.
+    pub fn group(&self, key: &str) -> Option<usize> {
+        self.groups.iter().position(|group| group.key == key)
+    }
+
+    /// The key of a group.
+    pub fn key(&self, group: usize) -> &str {
+        &self.groups[group].key
+    }
+
+    /// The resources of a group, by position.
+    pub fn resources(&self, group: usize) -> &[usize] {
+        &self.groups[group].resources
+    }
+
+    /// The number of hosts.
+    pub fn host_count(&self) -> usize {
+        self.power.len()
+    }
+
+    /// Whether a host works.
+    pub fn power(&self, host: usize) -> Power {
+        self.power[host]
+    }
+
+    /// How much of a group runs on a host that works.
+    pub fn share(&self, group: usize, host: usize) -> Share {
+        if self.power[host] != Power::On {
+            return Share::Nothing;
+        }
+        self.share_even_if_still(group, host)
+    }
+
+    /// The same, of a machine that stands still, too: what it will have when it goes on.
+    pub fn share_even_if_still(&self, group: usize, host: usize) -> Share {
+        let resources = &self.groups[group].resources;
+        let runs = resources.iter().filter(|resource| self.running[host][**resource]).count();
+        match runs {
+            0 => Share::Nothing,
+            all if all == resources.len() => Share::All,
+            _ => Share::Part,
+        }
     }
 
     /// The hosts on which anything of a group runs.
-    pub fn owners(&self, key: &str) -> Vec<usize> {
-        let resources = self.groups.get(key).map_or(&[][..], Vec::as_slice);
-        let runs = |host: &usize| resources.iter().any(|resource| self.running[*host].contains(resource.word()));
-        (0..self.running.len()).filter(runs).collect()
+    pub fn owners(&self, group: usize) -> impl Iterator<Item = usize> {
+        (0..self.power.len()).filter(move |host| self.share(group, *host) != Share::Nothing)
     }
 
-    /// Whether everything of a group runs on the host.
-    pub fn serves(&self, key: &str, host: usize) -> bool {
-        let resources = self.groups.get(key).map_or(&[][..], Vec::as_slice);
-        resources.iter().all(|resource| self.running[host].contains(resource.word()))
+    /// The resource of that word.
+    pub(crate) fn resource(&self, word: &str) -> Option<usize> {
+        self.resources.iter().position(|resource| resource.word == word)
     }
 
-    pub(crate) fn runs(&self, host: usize, resource: &str) -> bool {
-        self.running[host].contains(resource)
+    /// How haresources writes a resource.
+    pub fn word(&self, resource: usize) -> &str {
+        &self.resources[resource].word
+    }
+
+    /// The number of resources.
+    pub fn resource_count(&self) -> usize {
+        self.resources.len()
+    }
+
+    /// Whether a resource runs on a host.
+    pub fn runs(&self, host: usize, resource: usize) -> bool {
+        self.running[host][resource]
+    }
+
+    /// Whether a host has an address up.
+    pub fn has_address(&self, host: usize, address: IpAddr) -> bool {
+        let has = |client: &Client| client.resources.iter().any(|resource| self.running[host][*resource]);
+        self.clients.iter().any(|client| client.address == address && has(client))
+    }
+
+    /// All addresses, and the host where the client's ARP cache points.
+    pub fn addresses(&self) -> impl Iterator<Item = (IpAddr, Option<usize>)> {
+        self.clients.iter().map(|client| (client.address, client.cached))
+    }
+
+    /// Whether clients reach a host for an address.
+    pub fn is_address_reachable(&self, host: usize, address: IpAddr) -> bool {
+        let client = self.clients.iter().find(|client| client.address == address);
+        client.is_some_and(|client| client.resources.iter().any(|resource| self.is_reachable(host, *resource)))
+    }
+
+    /// The interfaces through which clients come.
+    pub(crate) fn interfaces(&self) -> impl Iterator<Item = &str> {
+        let interfaces: BTreeSet<&str> =
+            self.resources.iter().filter_map(|resource| Some(resource.address.as_ref()?.1.as_str())).collect();
+        interfaces.into_iter()
     }
 
     /// How often the host was told to start or stop something since the scenario began.
@@ -141,13 +363,33 @@ impl Ground {
     }
 
     /// The longest time since the scenario began in which no address of the group answered a client.
-    pub fn longest_gap(&self, now: Instant, key: &str) -> Duration {
-        let resources = self.groups.get(key).map_or(&[][..], Vec::as_slice);
-        let addresses = resources.iter().filter_map(|resource| match resource {
-            Resource::Address(address) => self.seen.get(&address.address),
-            Resource::Script(_) => None,
-        });
-        let gap = |seen: &Seen| seen.longest.max(seen.silent_since.map_or(Duration::ZERO, |since| now.since(since)));
-        addresses.map(gap).max().unwrap_or_default()
+    pub fn longest_gap(&self, now: Instant, group: usize) -> Duration {
+        let of_group =
+            |client: &&Client| client.resources.iter().any(|resource| self.groups[group].resources.contains(resource));
+        let gap =
+            |client: &Client| client.longest.max(client.silent_since.map_or(Duration::ZERO, |since| now.since(since)));
+        self.clients.iter().filter(of_group).map(gap).max().unwrap_or_default()
     }
+
+    /// For how long in total several hosts had something of a group.
+    pub fn overlap(&self, now: Instant, group: usize) -> Duration {
+        let group = &self.groups[group];
+        group.crowded + group.crowded_since.map_or(Duration::ZERO, |since| now.since(since))
+    }
+
+    /// Every change of ownership, if it was kept.
+    pub fn history(&self) -> &[Change] {
+        self.history.as_deref().unwrap_or_default()
+    }
+}
+
+fn place(resource: &Resource) -> Placed {
+    let address = match resource {
+        Resource::Address(address) => {
+            let interface = address.interface.clone().unwrap_or_else(|| SERVICE_INTERFACE.to_owned());
+            Some((address.address, interface))
+        }
+        Resource::Script(_) => None,
+    };
+    Placed { word: resource.word().to_owned(), address }
 }

@@ -1,53 +1,152 @@
-//! A machine: one node, the disk that outlives it, the processes that run its resources.
+//! A machine: one node, the disk that outlives it, its clocks, and what waits for a daemon that is not scheduled.
 
-use hb_core::config::Config;
-use hb_core::ids::{Generation, NodeUuid};
-use hb_core::time::{Instant, UnixTime};
-use hb_core::{Boot, Node};
+use crate::clock::{Clock, first_reading};
+use crate::engine::Engine;
+use crate::plan::HostPlan;
+use crate::world::Travelling;
+use hb_core::ids::{Generation, NodeUuid, OpId};
+use hb_core::time::Instant;
+use hb_core::{Boot, Outcome};
+use std::collections::VecDeque;
 
-/// The wall clock at the origin of virtual time.
-const EPOCH: u64 = 1_700_000_000;
+/// The generation before the first life: any number will do that is not small.
+const FIRST_GENERATION: u64 = 1_700_000_000;
+/// Packets that a socket keeps for a daemon that does not read: `rmem_default` of 212992 bytes, at the kernel's price of
+/// about 768 bytes for a small packet.
+const SOCKET_BUFFER: usize = 277;
 
 /// A machine and what it keeps.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Host {
     pub(crate) name: String,
-    pub(crate) config: Config,
-    pub(crate) node: Option<Node>,
-    /// On disk: the generation of the last life.
-    generation: Generation,
+    pub(crate) plan: HostPlan,
+    /// The node; away while it makes a step.
+    pub(crate) engine: Option<Engine>,
+    /// Whether a daemon runs, in the middle of a step or not.
+    pub(crate) has_daemon: bool,
+    pub(crate) clock: Clock,
+    pub(crate) disk: Disk,
     /// Counts lives, so that what was ordered in an earlier one is not answered in a later.
     pub(crate) life: u64,
-    number: u8,
+    pub(crate) schedule: Schedule,
+    pub(crate) waiting: Waiting,
+    /// The deadline its node armed, on the host's monotonic clock.
+    pub(crate) armed: Instant,
+    /// The same in the world's time; a wake for any other time is out of date.
+    pub(crate) wakes_at: Instant,
+    /// Changes whenever the daemon starts, ends or goes on: what was counted down before is void.
+    pub(crate) pulse: u64,
+    /// Operations that ended while the machine stood still.
+    pub(crate) standing: Vec<(u64, OpId)>,
+    /// Turns of the daemon that began late, for their luck.
+    pub(crate) late_turns: u64,
+    number: usize,
+}
+
+/// Whether the daemon gets to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Schedule {
+    Runs,
+    /// It is ready, and gets the processor later.
+    Late,
+    /// It is stopped by a signal; the machine works.
+    Suspended,
+    /// The machine stands still.
+    Still,
+}
+
+/// What waits for the daemon, in the order in which it takes it up: frames first, then results.
+#[derive(Clone, Default)]
+pub(crate) struct Waiting {
+    pub(crate) frames: VecDeque<Travelling>,
+    pub(crate) results: VecDeque<(OpId, Outcome)>,
+}
+
+/// What is on disk, and what is lost when power fails.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Disk {
+    pub(crate) generation: Generation,
+    pub(crate) durable: Generation,
+    /// Writes are no longer durable.
+    pub(crate) lies: bool,
 }
 
 impl Host {
-    pub(crate) fn new(number: usize, config: Config) -> Host {
-        let name = config.local_name().to_owned();
-        let number = u8::try_from(number + 1).unwrap_or(u8::MAX);
-        Host { name, config, node: None, generation: Generation(EPOCH), life: 0, number }
+    pub(crate) fn new(number: usize, plan: HostPlan, now: Instant) -> Host {
+        let generation = Generation(FIRST_GENERATION);
+        Host {
+            name: plan.config.local_name().to_owned(),
+            clock: Clock::new(now, first_reading(number), plan.drift_ppm, plan.wall_offset),
+            plan,
+            engine: None,
+            has_daemon: false,
+            disk: Disk { generation, durable: generation, lies: false },
+            life: 0,
+            schedule: Schedule::Runs,
+            waiting: Waiting::default(),
+            armed: Instant::FAR_FUTURE,
+            wakes_at: Instant::FAR_FUTURE,
+            pulse: 0,
+            standing: Vec::new(),
+            late_turns: 0,
+            number,
+        }
     }
 
-    /// Starts the daemon: a new life with the next generation.
+    /// Starts the daemon: a new life with the next generation, on disk before anybody can hear it.
     pub(crate) fn start(&mut self, now: Instant, seed: u64) {
-        self.life += 1;
-        self.generation = Generation(self.generation.0 + 1);
-        let mut bytes = [self.number; 32];
+        self.end();
+        self.write_generation(Generation(self.disk.generation.0 + 1));
+        let id = u8::try_from(self.number + 1).unwrap_or(u8::MAX);
+        let mut bytes = [id; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.life.to_le_bytes());
         let boot = Boot {
-            now,
-            wall_clock: UnixTime(EPOCH + now.as_nanos() / 1_000_000_000),
-            generation: self.generation,
-            uuid: NodeUuid::from_random([self.number; 16]),
+            now: self.clock.monotonic(now),
+            wall_clock: self.clock.wall(now),
+            generation: self.disk.generation,
+            uuid: NodeUuid::from_random([id; 16]),
             seed: bytes,
         };
-        self.node = Some(Node::new(self.config.clone(), boot));
+        self.engine = Some(Engine::ours(self.plan.config.clone(), boot));
+        self.has_daemon = true;
+        self.schedule = Schedule::Runs;
+    }
+
+    pub(crate) fn write_generation(&mut self, generation: Generation) {
+        self.disk.generation = generation;
+        if !self.disk.lies {
+            self.disk.durable = generation;
+        }
     }
 
     /// The daemon is gone, whatever the reason.
     pub(crate) fn end(&mut self) {
-        self.node = None;
+        self.engine = None;
+        self.has_daemon = false;
         self.life += 1;
+        self.pulse += 1;
+        self.armed = Instant::FAR_FUTURE;
+        self.wakes_at = Instant::FAR_FUTURE;
+        self.waiting = Waiting::default();
+    }
+
+    /// Power failed: what was not durable is lost.
+    pub(crate) fn lose_power(&mut self) {
+        self.end();
+        self.disk.generation = self.disk.durable;
+        self.disk.lies = false;
+        self.schedule = Schedule::Runs;
+    }
+}
+
+impl Waiting {
+    /// Keeps a frame if there is room.
+    pub(crate) fn keep(&mut self, packet: Travelling) -> bool {
+        let has_room = self.frames.len() < SOCKET_BUFFER;
+        if has_room {
+            self.frames.push_back(packet);
+        }
+        has_room
     }
 }

@@ -5,30 +5,38 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `plan/script.rs` | the scenario language: text to [`Plan`], with diagnostics |
-//! | `world.rs` | the queue of events in virtual time; the loop |
-//! | `host.rs` | a machine: one node, its disk, its processes |
-//! | `network.rs` | segments, delays, loss, cuts |
-//! | `ground.rs` | the truth: what runs where, who answers a client; never asks a node |
-//! | `check/` | one property a file, judged on the ground truth |
-//! | `timeline.rs` | what happened, a line each |
-//! | `run.rs` | a scenario run twice and judged |
+//! | `plan/` | a scenario as data, its language, its text again |
+//! | `world.rs`, `world/` | the queue of events in virtual time; what happens to machines, what actions do |
+//! | `host.rs`, `clock.rs`, `engine.rs` | a machine: its disk, its clocks, the program that is its node |
+//! | `network.rs` | links: delay, loss, bandwidth, cuts; luck |
+//! | `ground.rs`, `contact.rs` | the truth: what runs where, who answers a client, who heard whom; never asks a node |
+//! | `check/` | one property a file, judged on the truth |
+//! | `recording.rs`, `timeline.rs` | what happened, as data and as prose |
+//! | `run.rs`, `judge.rs` | a scenario run twice and judged |
 
 #[path = "../../shell/src/render.rs"]
 pub mod render;
 
 pub mod bench;
 pub mod check;
+mod clock;
+pub mod contact;
+mod engine;
 pub mod explore;
 pub mod ground;
 mod host;
+mod judge;
+pub mod label;
 mod network;
 pub mod plan;
+pub mod recording;
 pub mod run;
 pub mod timeline;
 pub mod world;
 
+pub use network::Lost;
 pub use plan::{Plan, library};
+pub use recording::{Detail, Recording};
 pub use run::{Report, run};
 
 /// Problems of a scenario, drawn with the lines they stand in.

@@ -72,7 +72,7 @@ fn run(command: &Command) -> Result<ExitCode> {
                     return Ok(ExitCode::from(2));
                 }
             };
-            let report = hb_sim::run(&plan, *seed);
+            let report = hb_sim::run(&plan, *seed, hb_sim::Detail::Lines);
             if *json {
                 print_json(&report);
             } else {
@@ -106,7 +106,7 @@ fn run(command: &Command) -> Result<ExitCode> {
 fn print_text(name: &str, report: &Report, timeline: bool) {
     println!("{name}: {}", report.title);
     if timeline || !report.passed() {
-        println!("\n{}", report.timeline);
+        println!("\n{}", report.recording.timeline());
     }
     for verdict in &report.verdicts {
         match &verdict.missed {
@@ -120,7 +120,7 @@ fn print_text(name: &str, report: &Report, timeline: bool) {
 }
 
 fn print_json(report: &Report) {
-    for line in report.timeline.lines() {
+    for line in report.recording.lines() {
         println!("{}", json!({"at_us": line.at_us, "who": line.who, "what": line.what}));
     }
     for verdict in &report.verdicts {

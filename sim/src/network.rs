@@ -1,122 +1,377 @@
-//! Segments joined by cables: delay, loss, cuts.
+//! Segments joined by cables: delay, loss, duplication, reordering, corruption, bandwidth, cuts.
 //!
-//! A segment is all interfaces of one name. Luck is drawn per packet from a number made of the link and the packet's
-//! number on it, so that a change elsewhere leaves it alone.
+//! A segment is all interfaces of one name. A *link* is one direction: from a host over one of its media to a host;
+//! each has its own properties and its own luck.
+//!
+//! | medium | reaches |
+//! |---|---|
+//! | `bcast` | every interface of that name, the sender's own included |
+//! | `mcast` | those among them that joined the same group and port; the sender's own if it loops back |
+//! | `ucast` | the one host that has the address; hosts have the numbers 1, 2, ... as its last part |
 
+pub(crate) mod luck;
+
+use crate::plan::net::{Change, Delay, Loss, NetRule, Ppm, Rate};
 use hb_core::config::{Config, MediumKind};
-use hb_core::digest::digest_of;
 use hb_core::ids::MediumId;
 use hb_core::time::Instant;
-use std::collections::{BTreeMap, BTreeSet};
+use luck::Luck;
+use std::collections::{BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-/// The shortest way of a packet.
-const DELAY: Duration = Duration::from_micros(150);
-/// What luck adds at most.
-const JITTER_US: u64 = 100;
+/// What a packet needs to come back to its own host.
+const LOOPBACK: Duration = Duration::from_micros(10);
+/// Packets that wait for a slow line, unless a plan says otherwise: a serial buffer of a few kilobytes.
+const QUEUE: u32 = 32;
 
 /// All segments and the state of the cables.
 #[derive(Clone, Debug)]
 pub(crate) struct Network {
     seed: u64,
-    /// Per host and medium: the interface, and the number of the host addressed by `ucast`.
-    media: Vec<Vec<(String, Option<usize>)>>,
+    /// Per host and medium, how it is connected.
+    ports: Vec<Vec<Port>>,
+    /// By sender, medium and receiver; see [`Network::index`].
+    links: Vec<Link>,
+    media: usize,
     /// Cables that carry nothing out of a host.
     mute: BTreeSet<(usize, String)>,
     /// Cables that carry nothing into a host.
     deaf: BTreeSet<(usize, String)>,
-    /// Packets in a thousand that are lost.
-    loss: u64,
-    sent: BTreeMap<(usize, usize, MediumId), u64>,
-    /// Whether packets may overtake each other.
-    reorders: bool,
-    /// When the last packet of each link arrives.
-    last: BTreeMap<(usize, usize, MediumId), Instant>,
+    /// Ways that carry nothing from one host to another, over one interface or all.
+    blocked: BTreeSet<(usize, usize, Option<String>)>,
 }
 
-/// A packet's way.
+#[derive(Clone, Debug)]
+struct Port {
+    interface: String,
+    reach: Reach,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Arrival {
-    pub(crate) host: usize,
+enum Reach {
+    Broadcast,
+    Group {
+        group: Ipv4Addr,
+        port: u16,
+        loopback: bool,
+    },
+    /// Nobody, if no host has the address.
+    One(Option<usize>),
+}
+
+#[derive(Clone, Debug)]
+struct Link {
+    /// The medium by which the receiver takes a packet in; none if the link does not exist.
+    receiving: Option<MediumId>,
+    is_open: bool,
+    delay: Delay,
+    loss: Loss,
+    duplicate: Ppm,
+    reorder: Ppm,
+    corrupt: Ppm,
+    rate: Option<Rate>,
+    queue: u32,
+    /// Packets so far.
+    number: u64,
+    /// When the last packet arrives that may not be overtaken.
+    last: Instant,
+    is_bad: bool,
+    /// When each packet that waits or is being sent has left a line of limited rate.
+    leaving: VecDeque<Instant>,
+}
+
+/// What becomes of a packet on one link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Passage {
+    pub(crate) to: usize,
     pub(crate) medium: MediumId,
-    pub(crate) at: Instant,
+    pub(crate) fate: Fate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It arrives then; with luck that says which byte is wrong, if one is.
+    Arrives { at: Instant, wrong: Option<u64> },
+    /// It never arrives.
+    Lost(Lost),
+}
+
+/// Why a packet does not arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lost {
+    /// A cable or way is cut.
+    Cut,
+    /// Bad luck.
+    Luck,
+    /// The line was too slow, and its queue full.
+    Queue,
+    /// The receiving machine stood still, or was switched off.
+    NoReceiver,
+    /// The receiving daemon did not read, and its socket's buffer was full.
+    Buffer,
+}
+
+impl Lost {
+    /// A word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Lost::Cut => "cut",
+            Lost::Luck => "lost",
+            Lost::Queue => "queue full",
+            Lost::NoReceiver => "nobody there",
+            Lost::Buffer => "buffer full",
+        }
+    }
 }
 
 impl Network {
-    pub(crate) fn new(seed: u64, loss: u64, reorders: bool, configs: &[Config]) -> Network {
-        let media = configs.iter().map(|config| {
-            let of = |kind: &MediumKind| match kind {
-                MediumKind::Bcast { interface } | MediumKind::Mcast { interface, .. } => (interface.clone(), None),
-                // Hosts have the numbers 1, 2, ... as the last part of their addresses.
-                MediumKind::Ucast { interface, peer } => {
-                    let number = peer.rsplit('.').next().and_then(|part| part.parse::<usize>().ok());
-                    (interface.clone(), number.and_then(|number| number.checked_sub(1)))
+    pub(crate) fn new<'a>(seed: u64, configs: impl Iterator<Item = &'a Config>, rules: &[NetRule]) -> Network {
+        let ports: Vec<Vec<Port>> =
+            configs.map(|config| config.media().iter().map(|medium| port(&medium.kind)).collect()).collect();
+        let media = ports.iter().map(Vec::len).max().unwrap_or(0);
+        let mut links = Vec::new();
+        for (from, of_host) in ports.iter().enumerate() {
+            for medium in 0..media {
+                for (to, receivers) in ports.iter().enumerate() {
+                    let receiving = of_host.get(medium).and_then(|port| receiving(port, receivers, from, to));
+                    links.push(Link::new(receiving));
                 }
-            };
-            config.media().iter().map(|medium| of(&medium.kind)).collect()
+            }
+        }
+        let (mute, deaf, blocked) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let mut network = Network { seed, ports, links, media, mute, deaf, blocked };
+        for rule in rules {
+            network.change(rule);
+        }
+        network
+    }
+
+    fn index(&self, from: usize, medium: usize, to: usize) -> usize {
+        (from * self.media + medium) * self.ports.len() + to
+    }
+
+    /// Every link with its ends and interface.
+    fn each(&mut self, mut act: impl FnMut(usize, usize, &str, &mut Link)) {
+        for from in 0..self.ports.len() {
+            for medium in 0..self.ports[from].len() {
+                for to in 0..self.ports.len() {
+                    let index = self.index(from, medium, to);
+                    act(from, to, &self.ports[from][medium].interface, &mut self.links[index]);
+                }
+            }
+        }
+    }
+
+    /// Links that a rule fits behave differently from now on.
+    pub(crate) fn change(&mut self, rule: &NetRule) {
+        self.each(|from, to, interface, link| {
+            if rule.way.fits(from, to, interface) {
+                link.change(&rule.change);
+            }
         });
-        Network {
-            seed,
-            media: media.collect(),
-            mute: BTreeSet::new(),
-            deaf: BTreeSet::new(),
-            loss,
-            sent: BTreeMap::new(),
-            reorders,
-            last: BTreeMap::new(),
+    }
+
+    /// Every link behaves as at the beginning of a plan without rules, and everything is connected.
+    pub(crate) fn mend(&mut self) {
+        self.mute.clear();
+        self.deaf.clear();
+        self.blocked.clear();
+        self.each(|_, _, _, link| {
+            let fresh = Link::new(link.receiving);
+            let (number, last) = (link.number, link.last);
+            *link = Link { number, last, ..fresh };
+        });
+    }
+
+    /// The interfaces that `None` stands for when cables are cut: those of the host's media.
+    fn interfaces(&self, host: usize, one: Option<&str>) -> Vec<String> {
+        match one {
+            Some(one) => vec![one.to_owned()],
+            None => self.ports[host].iter().map(|port| port.interface.clone()).collect(),
         }
     }
 
-    /// Cuts or heals both directions, or only what comes in.
-    pub(crate) fn set_cable(&mut self, host: usize, interface: Option<&str>, joined: bool, only_in: bool) {
-        let interfaces: BTreeSet<String> = self.media[host].iter().map(|(name, _)| name.clone()).collect();
-        for name in interfaces.into_iter().filter(|name| interface.is_none_or(|one| one == name)) {
-            let cable = (host, name);
-            if joined {
-                self.deaf.remove(&cable);
-                self.mute.remove(&cable);
-            } else {
-                if !only_in {
-                    self.mute.insert(cable.clone());
+    /// Cuts one or both directions of a host's cables.
+    pub(crate) fn cut(&mut self, host: usize, interface: Option<&str>, incoming: bool, outgoing: bool) {
+        for name in self.interfaces(host, interface) {
+            if incoming {
+                self.deaf.insert((host, name.clone()));
+            }
+            if outgoing {
+                self.mute.insert((host, name));
+            }
+        }
+        self.reopen();
+    }
+
+    /// Undoes all cuts of a host's cables, or those of one.
+    pub(crate) fn heal(&mut self, host: usize, interface: Option<&str>) {
+        let stays = |(of, name): &(usize, String)| *of != host || interface.is_some_and(|one| one != name);
+        self.deaf.retain(stays);
+        self.mute.retain(stays);
+        self.reopen();
+    }
+
+    /// Blocks or opens a way.
+    pub(crate) fn block(&mut self, from: usize, to: usize, interface: Option<&str>, blocks: bool) {
+        let way = (from, to, interface.map(str::to_owned));
+        if blocks {
+            self.blocked.insert(way);
+        } else {
+            // Opening all interfaces opens each.
+            self.blocked.retain(|known| (known.0, known.1) != (from, to) || interface.is_some() && *known != way);
+        }
+        self.reopen();
+    }
+
+    fn reopen(&mut self) {
+        let (mute, deaf, blocked) = (self.mute.clone(), self.deaf.clone(), self.blocked.clone());
+        self.each(|from, to, interface, link| {
+            let interface = interface.to_owned();
+            link.is_open = from == to
+                || !(mute.contains(&(from, interface.clone()))
+                    || deaf.contains(&(to, interface.clone()))
+                    || blocked.contains(&(from, to, None))
+                    || blocked.contains(&(from, to, Some(interface))));
+        });
+    }
+
+    /// Whether a host's interface carries nothing in one direction at least.
+    pub(crate) fn is_cut(&self, host: usize, interface: &str) -> bool {
+        let cable = (host, interface.to_owned());
+        self.mute.contains(&cable) || self.deaf.contains(&cable)
+    }
+
+    /// Sends a packet of so many bytes; what becomes of it on each link is added to `passages`.
+    pub(crate) fn send(
+        &mut self,
+        now: Instant,
+        from: usize,
+        medium: MediumId,
+        bytes: usize,
+        passages: &mut Vec<Passage>,
+    ) {
+        if medium.index() >= self.ports[from].len() {
+            return;
+        }
+        for to in 0..self.ports.len() {
+            let index = self.index(from, medium.index(), to);
+            let link = &mut self.links[index];
+            let Some(receiving) = link.receiving else { continue };
+            link.number += 1;
+            let passage = |fate| Passage { to, medium: receiving, fate };
+            if from == to {
+                passages.push(passage(Fate::Arrives { at: now.plus(LOOPBACK), wrong: None }));
+                continue;
+            }
+            if !link.is_open {
+                passages.push(passage(Fate::Lost(Lost::Cut)));
+                continue;
+            }
+            let mut luck = Luck::of(&(self.seed, from, to, medium, link.number));
+            passages.push(passage(link.pass(now, bytes, &mut luck)));
+            if link.duplicate.hits(luck.next()) {
+                passages.push(passage(link.pass(now, bytes, &mut luck)));
+            }
+        }
+    }
+}
+
+impl Link {
+    fn new(receiving: Option<MediumId>) -> Link {
+        Link {
+            receiving,
+            is_open: true,
+            delay: Delay::USUAL,
+            loss: Loss::Independent(Ppm(0)),
+            duplicate: Ppm(0),
+            reorder: Ppm(0),
+            corrupt: Ppm(0),
+            rate: None,
+            queue: QUEUE,
+            number: 0,
+            last: Instant::ORIGIN,
+            is_bad: false,
+            leaving: VecDeque::new(),
+        }
+    }
+
+    fn change(&mut self, change: &Change) {
+        match change {
+            Change::Delay(delay) => self.delay = delay.clone(),
+            Change::Loss(loss) => self.loss = *loss,
+            Change::Duplicate(p) => self.duplicate = *p,
+            Change::Reorder(p) => self.reorder = *p,
+            Change::Corrupt(p) => self.corrupt = *p,
+            Change::Rate(rate) => self.rate = *rate,
+            Change::Queue(queue) => self.queue = *queue,
+        }
+    }
+
+    fn pass(&mut self, now: Instant, bytes: usize, luck: &mut Luck) -> Fate {
+        if self.loses(luck) {
+            return Fate::Lost(Lost::Luck);
+        }
+        let mut at = now;
+        if let Some(rate) = self.rate {
+            while self.leaving.front().is_some_and(|left| *left <= now) {
+                self.leaving.pop_front();
+            }
+            if self.leaving.len() > self.queue as usize {
+                return Fate::Lost(Lost::Queue);
+            }
+            at = self.leaving.back().copied().unwrap_or(now).max(now).plus(rate.time(bytes));
+            self.leaving.push_back(at);
+        }
+        at = at.plus(luck.delay(&self.delay));
+        if !self.reorder.hits(luck.next()) {
+            at = at.max(self.last.plus(Duration::from_nanos(1)));
+            self.last = at;
+        }
+        let wrong = self.corrupt.hits(luck.next()).then(|| luck.next());
+        Fate::Arrives { at, wrong }
+    }
+
+    fn loses(&mut self, luck: &mut Luck) -> bool {
+        match self.loss {
+            Loss::Independent(p) => p.hits(luck.next()),
+            Loss::Bursts { begin, end, good, bad } => {
+                let turns = if self.is_bad { end } else { begin };
+                self.is_bad ^= turns.hits(luck.next());
+                if self.is_bad { bad } else { good }.hits(luck.next())
+            }
+        }
+    }
+}
+
+fn port(kind: &MediumKind) -> Port {
+    match kind {
+        MediumKind::Bcast { interface } => Port { interface: interface.clone(), reach: Reach::Broadcast },
+        MediumKind::Mcast { interface, group, port, loopback, .. } => Port {
+            interface: interface.clone(),
+            reach: Reach::Group { group: *group, port: *port, loopback: *loopback },
+        },
+        MediumKind::Ucast { interface, peer } => {
+            let number = peer.rsplit('.').next().and_then(|part| part.parse::<usize>().ok());
+            Port { interface: interface.clone(), reach: Reach::One(number.and_then(|number| number.checked_sub(1))) }
+        }
+    }
+}
+
+/// The medium by which a host takes in what comes from a port of another: its first that listens there.
+fn receiving(sender: &Port, receivers: &[Port], from: usize, to: usize) -> Option<MediumId> {
+    let listens = |receiver: &Port| {
+        receiver.interface == sender.interface
+            && match sender.reach {
+                Reach::Broadcast => true,
+                Reach::One(peer) => peer == Some(to),
+                Reach::Group { group, port, loopback } => {
+                    matches!(receiver.reach, Reach::Group { group: g, port: p, .. } if g == group && p == port)
+                        && (from != to || loopback)
                 }
-                self.deaf.insert(cable);
             }
-        }
-    }
-
-    /// Where a packet arrives, and when. A broadcast comes back to its sender, as on a real interface.
-    pub(crate) fn send(&mut self, now: Instant, from: usize, medium: MediumId) -> Vec<Arrival> {
-        let Some((interface, to)) = self.media[from].get(medium.index()).cloned() else { return Vec::new() };
-        let mut arrivals = Vec::new();
-        for host in 0..self.media.len() {
-            if to.is_some_and(|to| to != host) || (host != from && self.mute.contains(&(from, interface.clone()))) {
-                continue;
-            }
-            if host != from && self.deaf.contains(&(host, interface.clone())) {
-                continue;
-            }
-            // A receiver takes a packet in by its first medium on that interface.
-            let Some(position) = self.media[host].iter().position(|(name, _)| *name == interface) else { continue };
-            let receiving = MediumId(u16::try_from(position).unwrap_or(u16::MAX));
-            let number = self.sent.entry((from, host, medium)).or_default();
-            *number += 1;
-            let luck = digest_of(&(self.seed, from, host, medium, *number));
-            if host != from && luck % 1000 < self.loss {
-                continue;
-            }
-            let after = if host == from {
-                Duration::from_micros(10)
-            } else {
-                DELAY + Duration::from_micros(luck / 1000 % JITTER_US)
-            };
-            let mut at = now.plus(after);
-            let last = self.last.entry((from, host, medium)).or_insert(Instant::ORIGIN);
-            if !self.reorders {
-                at = at.max(last.plus(Duration::from_nanos(1)));
-            }
-            *last = at;
-            arrivals.push(Arrival { host, medium: receiving, at });
-        }
-        arrivals
-    }
+    };
+    let position = receivers.iter().position(listens)?;
+    u16::try_from(position).ok().map(MediumId)
 }

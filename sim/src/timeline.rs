@@ -1,5 +1,6 @@
 //! What happened, a line each: the prose that snapshots keep and people read.
 
+use crate::recording::{Recording, What};
 use hb_core::time::Instant;
 use std::fmt::{self, Write as _};
 
@@ -8,7 +9,7 @@ use std::fmt::{self, Write as _};
 pub struct Line {
     /// When, relative to the scenario's zero; negative before it, in microseconds.
     pub at_us: i64,
-    /// Who: a node's name, or `world`, `ground`.
+    /// Who: a node's name, or `world`, `ground`, `check`.
     pub who: String,
     /// What.
     pub what: String,
@@ -23,44 +24,48 @@ impl fmt::Display for Line {
     }
 }
 
-/// All lines, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Timeline {
-    lines: Vec<(Instant, String, String)>,
-    zero: Instant,
+/// Microseconds from `zero` to `at`.
+pub(crate) fn micros(zero: Instant, at: Instant) -> i64 {
+    let micros = |span: std::time::Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+    micros(at.since(zero)) - micros(zero.since(at))
 }
 
-impl Timeline {
-    pub(crate) fn add(&mut self, at: Instant, who: &str, what: impl fmt::Display) {
-        self.lines.push((at, who.to_owned(), what.to_string()));
-    }
-
-    /// From here on times count from `zero`.
-    pub(crate) fn set_zero(&mut self, zero: Instant) {
-        self.zero = zero;
-    }
-
-    /// The lines.
+impl Recording {
+    /// The timeline.
     pub fn lines(&self) -> impl Iterator<Item = Line> + '_ {
-        self.lines.iter().map(|(at, who, what)| {
-            let micros = |span: std::time::Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
-            let at_us = micros(at.since(self.zero)) - micros(self.zero.since(*at));
-            Line { at_us, who: who.clone(), what: what.clone() }
+        self.entries.iter().filter_map(|entry| {
+            let name = |host: &usize| self.hosts[*host].clone();
+            let (who, what) = match &entry.what {
+                What::Happened(text, _) | What::Device(_, text) => ("world".to_owned(), text.clone()),
+                What::Runs(host, resource, true) => ("ground".to_owned(), format!("{resource} runs on {}", name(host))),
+                What::Runs(host, resource, false) => {
+                    ("ground".to_owned(), format!("{resource} has stopped on {}", name(host)))
+                }
+                What::Said(host, _, text) => (name(host), text.clone()),
+                What::Answered(host, text) => (name(host), format!("answer: {text}")),
+                What::Violated(text) => ("check".to_owned(), text.clone()),
+                What::Machine(..) | What::Scheduled(..) | What::Life(..) | What::Share(..) => return None,
+            };
+            Some(Line { at_us: micros(self.zero, entry.at), who, what })
         })
     }
 
-    /// Whether `who` has said something that contains `phrase`.
-    pub fn has(&self, who: &str, phrase: &str) -> bool {
-        self.lines.iter().any(|(_, speaker, what)| speaker == who && what.contains(phrase))
-    }
-}
-
-impl fmt::Display for Timeline {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The timeline as text.
+    pub fn timeline(&self) -> String {
         let mut text = String::new();
         for line in self.lines() {
-            writeln!(text, "{line}")?;
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{line}");
         }
-        f.write_str(&text)
+        text
+    }
+
+    /// Whether a host's node has said something that contains `phrase`, or a client was so answered there.
+    pub fn has_said(&self, host: usize, phrase: &str) -> bool {
+        self.entries.iter().any(|entry| match &entry.what {
+            What::Said(speaker, _, text) => *speaker == host && text.contains(phrase),
+            What::Answered(speaker, text) => *speaker == host && format!("answer: {text}").contains(phrase),
+            _ => false,
+        })
     }
 }

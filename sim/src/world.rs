@@ -1,92 +1,165 @@
 //! The queue of events in virtual time, and the loop.
 //!
-//! Ties are broken by rule: at one instant frames by (host, arrival), then results, then wakes (STYLE 3). Nothing here
-//! sleeps, and nothing depends on the machine that runs it.
+//! Ties are broken by rule: at one instant first what the plan lets happen, then frames by (host, arrival), then
+//! results, then devices, then wakes (STYLE 3). Nothing here sleeps, and nothing depends on the machine that runs it.
+//!
+//! | file | what |
+//! |---|---|
+//! | `world.rs` | the queue, the loop, steps of nodes |
+//! | `world/perform.rs` | what a node's actions do |
+//! | `world/happen.rs` | what the plan does to machines and network |
 
-use crate::check::{Check, SingleOwner};
-use crate::ground::Ground;
-use crate::host::Host;
-use crate::network::Network;
-use crate::plan::{Event, How, Plan, Quirk};
-use crate::timeline::Timeline;
-use hb_core::config::Resource;
+mod happen;
+mod perform;
+
+use crate::check::{self, Arrival, Check, Fact, Moment, Violation};
+use crate::contact::Contact;
+use crate::engine::Effect;
+use crate::ground::{Ground, Power};
+use crate::host::{Host, Schedule};
+use crate::label::Label;
+use crate::network::luck::Luck;
+use crate::network::{Lost, Network, Passage};
+use crate::plan::Plan;
+use crate::recording::{Detail, Packet, Recording, What};
 use hb_core::digest::StableHasher;
-use hb_core::ids::{ClientId, MediumId, OpId};
+use hb_core::ids::{MediumId, OpId};
 use hb_core::time::Instant;
-use hb_core::{Action, Command, Failure, Frame, Input, Outcome, Request, ResourceRun, Verb};
+use hb_core::{Frame, Input, Node, Outcome, ResourceRun};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::hash::{Hash as _, Hasher as _};
 use std::time::Duration;
 
-/// Operations on addresses are system calls; scripts are processes.
-const ADDRESS_OP: Duration = Duration::from_micros(300);
-const SCRIPT_OP: Duration = Duration::from_millis(20);
-const STATUS_OP: Duration = Duration::from_millis(5);
-
 /// What is due, in the order in which it happens at one instant.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
-    Frame { host: usize, number: u64, life: u64, medium: MediumId },
-    Done { host: usize, op: OpId, life: u64 },
-    Wake { host: usize },
+    /// The event of the plan at this position.
+    Plan(usize),
+    Calm,
+    Frame {
+        host: usize,
+        number: u64,
+    },
+    Done {
+        host: usize,
+        life: u64,
+        op: OpId,
+    },
+    /// A daemon that was late gets the processor.
+    Scheduled {
+        host: usize,
+        pulse: u64,
+    },
+    Guard {
+        host: usize,
+        pulse: u64,
+    },
+    Watchdog {
+        host: usize,
+        pulse: u64,
+    },
+    Fenced {
+        host: usize,
+    },
+    Wake {
+        host: usize,
+    },
+}
+
+/// A frame under way.
+#[derive(Clone)]
+pub(crate) struct Travelling {
+    pub(crate) from: usize,
+    /// Which of the sender's lives sent it.
+    pub(crate) life: u64,
+    /// The medium by which the receiver takes it in.
+    pub(crate) medium: MediumId,
+    pub(crate) frame: Frame,
+    /// What it is; `None` if it is damaged.
+    pub(crate) label: Option<Label>,
 }
 
 /// The state of everything.
 pub struct World {
+    plan: Plan,
+    seed: u64,
     now: Instant,
     zero: Instant,
     hosts: Vec<Host>,
     network: Network,
-    pub(crate) ground: Ground,
-    pub(crate) owners: SingleOwner,
-    /// What happened so far; empty if it is not wanted.
-    pub timeline: Timeline,
-    is_recording: bool,
+    /// What is true.
+    pub ground: Ground,
+    checks: Vec<Box<dyn Check>>,
+    found: Vec<String>,
+    /// What the checks found so far.
+    pub violations: Vec<Violation>,
+    detail: Detail,
+    /// What happened so far, if it is kept.
+    pub recording: Recording,
     queue: BinaryHeap<Reverse<(Instant, Due)>>,
-    /// Frames under way by number.
-    frames: BTreeMap<u64, Frame>,
+    travelling: BTreeMap<u64, Travelling>,
     last_frame: u64,
-    /// Operations under way.
-    operations: BTreeMap<(usize, OpId), ResourceRun>,
-    /// Each host's armed deadline.
-    armed: Vec<Instant>,
-    quirks: Vec<Quirk>,
+    passages: Vec<Passage>,
+    /// Operations under way, by host, life of its daemon, and name.
+    operations: BTreeMap<(usize, u64, OpId), ResourceRun>,
     clients: u64,
-    replies: VecDeque<String>,
+    /// Each node's last word for itself.
+    words: Vec<&'static str>,
+    contact: Contact,
     hasher: StableHasher,
-    seed: u64,
     steps: u64,
+    is_calm: bool,
 }
 
 impl World {
-    /// The world of a plan, before anything happened.
-    pub fn new(plan: &Plan, seed: u64, is_recording: bool) -> World {
-        let hosts: Vec<Host> =
-            plan.configs.iter().enumerate().map(|(at, config)| Host::new(at, config.clone())).collect();
+    /// The world of a plan, before anything happened, with every check that applies.
+    pub fn new(plan: &Plan, seed: u64, detail: Detail) -> World {
         // Not the origin, so that nothing works only by being zero.
         let now = Instant::after_origin(Duration::from_secs(100));
+        let hosts = plan.hosts.iter().enumerate().map(|(at, host)| Host::new(at, host.clone(), now)).collect();
+        let ground = Ground::new(plan.configs(), detail > Detail::Quiet);
+        let label = |key: &str| {
+            let known = plan.groups.iter().find(|(_, known)| known == key);
+            known.map_or_else(|| key.to_owned(), |(label, _)| label.clone())
+        };
+        let recording = Recording {
+            hosts: plan.hosts.iter().map(|host| host.config.local_name().to_owned()).collect(),
+            groups: ground.keys().map(label).collect(),
+            zero: now,
+            end: now,
+            ..Recording::default()
+        };
         World {
+            plan: plan.clone(),
+            seed,
             now,
             zero: now,
-            network: Network::new(seed, plan.loss, plan.reorders, &plan.configs),
-            ground: Ground::new(&plan.configs),
-            owners: SingleOwner::new(plan.overlap),
-            timeline: Timeline::default(),
-            is_recording,
-            queue: BinaryHeap::new(),
-            frames: BTreeMap::new(),
-            last_frame: 0,
-            operations: BTreeMap::new(),
-            armed: vec![Instant::FAR_FUTURE; hosts.len()],
-            quirks: plan.quirks.clone(),
-            clients: 0,
-            replies: VecDeque::new(),
-            hasher: StableHasher::default(),
-            seed,
-            steps: 0,
             hosts,
+            network: Network::new(seed, plan.configs(), &plan.net),
+            ground,
+            checks: check::all(plan),
+            found: Vec::new(),
+            violations: Vec::new(),
+            detail,
+            recording,
+            queue: BinaryHeap::new(),
+            travelling: BTreeMap::new(),
+            last_frame: 0,
+            passages: Vec::new(),
+            operations: BTreeMap::new(),
+            clients: 0,
+            words: vec!["down"; plan.hosts.len()],
+            contact: Contact::new(plan.hosts.len()),
+            hasher: StableHasher::default(),
+            steps: 0,
+            is_calm: false,
         }
+    }
+
+    /// One more check, or whoever else wants to see the facts.
+    pub fn watch(&mut self, check: Box<dyn Check>) {
+        self.checks.push(check);
     }
 
     /// The time.
@@ -94,15 +167,26 @@ impl World {
         self.now
     }
 
-    /// From here on the scenario counts.
-    pub(crate) fn begin(&mut self) {
-        self.zero = self.now;
-        self.timeline.set_zero(self.now);
-        self.ground.begin(self.now);
+    /// The plan of the run.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
-    /// Since the scenario's zero.
-    pub(crate) fn at(&self, span: Duration) -> Instant {
+    /// From here on the scenario counts: its events lie ahead.
+    pub(crate) fn begin(&mut self) {
+        self.zero = self.now;
+        self.recording.zero = self.now;
+        self.ground.begin(self.now);
+        for (position, (at, _)) in self.plan.events.iter().enumerate() {
+            self.queue.push(Reverse((self.zero.plus(*at), Due::Plan(position))));
+        }
+        if let Some(calm) = self.plan.calm {
+            self.queue.push(Reverse((self.zero.plus(calm), Due::Calm)));
+        }
+    }
+
+    /// So much after the scenario's zero.
+    pub fn at(&self, span: Duration) -> Instant {
         self.zero.plus(span)
     }
 
@@ -115,84 +199,28 @@ impl World {
     pub fn digest(&self) -> u64 {
         let mut hasher = self.hasher.clone();
         for host in &self.hosts {
-            hasher.write_u64(host.node.as_ref().map_or(0, hb_core::Node::digest));
+            hasher.write_u64(host.engine.as_ref().map_or(0, crate::engine::Engine::digest));
         }
         hasher.finish()
     }
 
-    pub(crate) fn node(&self, host: usize) -> Option<&hb_core::Node> {
-        self.hosts[host].node.as_ref()
+    /// The node of a host, if it runs and is ours.
+    pub fn node(&self, host: usize) -> Option<&Node> {
+        self.hosts[host].engine.as_ref().and_then(crate::engine::Engine::node)
+    }
+
+    /// What a node says that it holds, and whether it calls itself stable.
+    pub(crate) fn holding(&self, host: usize) -> (&'static str, bool) {
+        self.hosts[host].engine.as_ref().map_or(("nothing", false), crate::engine::Engine::holding)
     }
 
     /// Whether all that runs is active, stable and sees the others so.
-    pub(crate) fn is_settled(&self) -> bool {
-        let running: Vec<_> = self.hosts.iter().filter_map(|host| host.node.as_ref()).collect();
-        !running.is_empty()
-            && running.iter().all(|node| {
-                let status = node.status();
-                status.is_stable() && status.groups().all(|group| group.owner.is_some())
-            })
+    pub fn is_settled(&self) -> bool {
+        let mut running = self.hosts.iter().filter_map(|host| host.engine.as_ref()).peekable();
+        running.peek().is_some() && running.all(crate::engine::Engine::is_settled)
     }
 
-    fn note(&mut self, who: &str, what: impl std::fmt::Display) {
-        if self.is_recording {
-            self.timeline.add(self.now, who, what);
-        }
-    }
-
-    /// Lets something happen now.
-    pub fn happen(&mut self, event: &Event) {
-        let (Event::Start(host)
-        | Event::Crash(host)
-        | Event::Kill(host)
-        | Event::Stop(host)
-        | Event::Cut(host, _)
-        | Event::Deafen(host, _)
-        | Event::Heal(host, _)
-        | Event::Standby(host, _)
-        | Event::Takeover(host, _)) = *event;
-        let name = self.hosts[host].name.clone();
-        let text = format!("{event:?}").to_lowercase();
-        let verb = text.split('(').next().unwrap_or_default().to_owned();
-        let more = match event {
-            Event::Cut(_, Some(interface)) | Event::Deafen(_, Some(interface)) | Event::Heal(_, Some(interface)) => {
-                format!(" {interface}")
-            }
-            Event::Standby(_, which) | Event::Takeover(_, which) => format!(" {}", which.word()),
-            _ => String::new(),
-        };
-        self.note("world", format!("{verb} {name}{more}"));
-        match event {
-            Event::Start(host) => {
-                self.ground.power(self.now, *host, true);
-                self.hosts[*host].start(self.now, self.seed);
-                self.step(*host, Input::Wake);
-            }
-            Event::Crash(host) => {
-                self.hosts[*host].end();
-                self.ground.power(self.now, *host, false);
-            }
-            Event::Kill(host) => self.hosts[*host].end(),
-            Event::Stop(host) => self.step(*host, Input::Operator(Command::Stop)),
-            Event::Cut(host, interface) => self.network.set_cable(*host, interface.as_deref(), false, false),
-            Event::Deafen(host, interface) => self.network.set_cable(*host, interface.as_deref(), false, true),
-            Event::Heal(host, interface) => self.network.set_cable(*host, interface.as_deref(), true, false),
-            Event::Standby(host, which) => self.request(*host, Request::Standby(*which)),
-            Event::Takeover(host, which) => self.request(*host, Request::Takeover(*which)),
-        }
-        self.look();
-    }
-
-    fn request(&mut self, host: usize, request: Request) {
-        self.clients += 1;
-        self.step(host, Input::Client { client: ClientId(self.clients), request });
-    }
-
-    fn look(&mut self) {
-        self.owners.look(self.now, &self.ground);
-    }
-
-    /// Runs until `end`, or until `enough` says so after an event.
+    /// Runs until `end`, or until `enough` says so after something happened.
     pub fn run_until(&mut self, end: Instant, mut enough: impl FnMut(&World) -> bool) {
         while let Some(Reverse((at, _))) = self.queue.peek() {
             if *at > end {
@@ -200,18 +228,7 @@ impl World {
             }
             let Some(Reverse((at, due))) = self.queue.pop() else { break };
             self.now = at;
-            match due {
-                Due::Frame { host, number, life, medium } => {
-                    let Some(frame) = self.frames.remove(&number) else { continue };
-                    if self.hosts[host].life == life {
-                        self.step(host, Input::Frame { medium, bytes: &frame });
-                    }
-                }
-                Due::Done { host, op, life } => self.finish(host, op, life),
-                // Only the deadline that was armed last is true.
-                Due::Wake { host } if self.armed[host] == at => self.step(host, Input::Wake),
-                Due::Wake { .. } => continue,
-            }
+            self.run_due(due);
             if enough(self) {
                 return;
             }
@@ -219,108 +236,196 @@ impl World {
         self.now = self.now.max(end);
     }
 
+    fn run_due(&mut self, due: Due) {
+        match due {
+            Due::Plan(position) => {
+                let event = self.plan.events[position].1.clone();
+                self.happen(&event);
+            }
+            Due::Calm => self.calm(),
+            Due::Frame { host, number } => self.arrive(host, number),
+            Due::Done { host, life, op } => self.finish(host, life, op),
+            Due::Scheduled { host, pulse } => {
+                if self.hosts[host].pulse == pulse && self.hosts[host].schedule == Schedule::Late {
+                    self.catch_up(host);
+                }
+            }
+            Due::Guard { host, pulse } => self.guard(host, pulse),
+            Due::Watchdog { host, pulse } => self.watchdog(host, pulse),
+            Due::Fenced { host } => self.fenced(host),
+            // Only the deadline that was armed last is true.
+            Due::Wake { host } if self.hosts[host].wakes_at == self.now => {
+                if self.gets_processor(host) {
+                    self.step(host, Input::Wake);
+                }
+            }
+            Due::Wake { .. } => {}
+        }
+    }
+
+    // --- frames on their way in
+
+    fn arrive(&mut self, host: usize, number: u64) {
+        let Some(packet) = self.travelling.remove(&number) else { return };
+        if self.hosts[host].engine.is_none() {
+            return;
+        }
+        if self.gets_processor(host) {
+            self.hand_over(host, &packet);
+        } else if self.hosts[host].schedule == Schedule::Still {
+            // Nobody takes it from the wire.
+        } else if !self.hosts[host].waiting.keep(packet) {
+            self.note(|| What::Device(host, "a packet was lost: the socket's buffer is full".to_owned()));
+        }
+    }
+
+    fn hand_over(&mut self, host: usize, packet: &Travelling) {
+        let Travelling { from, life, medium, frame, label } = packet;
+        if let Some(label) = label {
+            let dead_time = self.plan.hosts[*from].config.timing().deadtime();
+            self.contact.hear(self.now, host, *from, *label, dead_time);
+        }
+        self.tell(&Fact::Arrives(&Arrival { to: host, from: *from, life: *life, frame, label: *label }));
+        self.step(host, Input::Frame { medium: *medium, bytes: frame });
+    }
+
+    // --- the processor
+
+    /// Whether the daemon of a host runs now; one that is ready may be made to wait.
+    fn gets_processor(&mut self, host: usize) -> bool {
+        let (now, seed) = (self.now, self.seed);
+        let machine = &mut self.hosts[host];
+        if machine.schedule != Schedule::Runs {
+            return false;
+        }
+        if machine.plan.lag.is_zero() || machine.engine.is_none() || self.is_calm {
+            return true;
+        }
+        machine.late_turns += 1;
+        let late = Luck::of(&(seed, "lag", host, machine.late_turns)).up_to(machine.plan.lag);
+        if late.is_zero() {
+            return true;
+        }
+        machine.schedule = Schedule::Late;
+        let due = Due::Scheduled { host, pulse: machine.pulse };
+        self.queue.push(Reverse((now.plus(late), due)));
+        false
+    }
+
+    /// The daemon runs again: it reads what waits, then looks at the time (STYLE 2).
+    fn catch_up(&mut self, host: usize) {
+        self.hosts[host].schedule = Schedule::Runs;
+        while let Some(packet) = self.hosts[host].waiting.frames.pop_front() {
+            self.hand_over(host, &packet);
+        }
+        while let Some((op, outcome)) = self.hosts[host].waiting.results.pop_front() {
+            self.step(host, Input::OpDone { op, outcome });
+        }
+        self.rearm(host);
+        if self.hosts[host].wakes_at <= self.now {
+            self.step(host, Input::Wake);
+        }
+    }
+
+    /// Works out anew when the armed deadline comes.
+    fn rearm(&mut self, host: usize) {
+        let machine = &mut self.hosts[host];
+        if machine.armed == Instant::FAR_FUTURE {
+            machine.wakes_at = Instant::FAR_FUTURE;
+            return;
+        }
+        machine.wakes_at = machine.clock.when(machine.armed).max(self.now);
+        self.queue.push(Reverse((machine.wakes_at, Due::Wake { host })));
+    }
+
+    // --- steps
+
     fn step(&mut self, host: usize, input: Input<'_>) {
-        let now = self.now;
+        // The node leaves its host for the step, so that the host's surroundings can be used meanwhile.
+        let Some(mut engine) = self.hosts[host].engine.take() else { return };
         self.steps += 1;
-        (host, now).hash(&mut self.hasher);
+        (host, self.now).hash(&mut self.hasher);
         if let Input::Frame { bytes, .. } = &input {
             bytes.hash(&mut self.hasher);
         }
-        // The node leaves its host for the step, so that the host's surroundings can be used meanwhile.
-        let Some(mut node) = self.hosts[host].node.take() else { return };
-        let mut ended = false;
-        for action in node.handle(now, input) {
-            ended |= matches!(action, Action::Exit(_));
-            self.perform(host, action);
-        }
+        let now = self.hosts[host].clock.monotonic(self.now);
+        let (mut effects, mut ended) = (0, false);
+        engine.handle(now, input, |effect| {
+            effects += 1;
+            ended |= matches!(effect, Effect::Do(hb_core::Action::Exit(_)));
+            self.perform(host, effect);
+        });
+        let word = if ended { "down" } else { engine.status_word() };
         if ended {
             self.hosts[host].end();
         } else {
-            self.hosts[host].node = Some(node);
+            self.hosts[host].engine = Some(engine);
+        }
+        self.note_life(host, word);
+        self.tell(&Fact::Stepped(host, effects));
+    }
+
+    /// An operation's result is there; a daemon that is not scheduled takes it up later.
+    fn give_result(&mut self, host: usize, op: OpId, outcome: Outcome) {
+        if self.gets_processor(host) {
+            self.step(host, Input::OpDone { op, outcome });
+        } else {
+            self.hosts[host].waiting.results.push_back((op, outcome));
         }
     }
 
-    fn perform(&mut self, host: usize, action: Action) {
-        match action {
-            Action::Send { medium, frame } => {
-                frame.hash(&mut self.hasher);
-                for arrival in self.network.send(self.now, host, medium) {
-                    self.last_frame += 1;
-                    let number = self.last_frame;
-                    self.frames.insert(number, frame.clone());
-                    let (to, medium) = (arrival.host, arrival.medium);
-                    let due = Due::Frame { host: to, number, life: self.hosts[to].life, medium };
-                    self.queue.push(Reverse((arrival.at, due)));
-                }
+    // --- telling
+
+    /// Every check looks at a fact.
+    fn tell(&mut self, fact: &Fact<'_>) {
+        let moment = Moment {
+            now: self.now,
+            plan: &self.plan,
+            ground: &self.ground,
+            contact: &self.contact,
+            hosts: &self.hosts,
+        };
+        for check in &mut self.checks {
+            check.see(&moment, fact, &mut self.found);
+            for what in self.found.drain(..) {
+                self.recording.add(self.now, What::Violated(format!("{}: {what}", check.name())));
+                self.violations.push(Violation { check: check.name(), at: self.now, what });
             }
-            Action::ArmTimer { deadline } => {
-                self.armed[host] = deadline;
-                if deadline != Instant::FAR_FUTURE {
-                    self.queue.push(Reverse((deadline.max(self.now), Due::Wake { host })));
-                    self.armed[host] = deadline.max(self.now);
-                }
-            }
-            Action::RunResource { op, run } => {
-                let usual = match (&run.resource, run.verb) {
-                    (Resource::Address(_), _) => ADDRESS_OP,
-                    (Resource::Script(_), Verb::Status) => STATUS_OP,
-                    (Resource::Script(_), _) => SCRIPT_OP,
-                };
-                let takes = match self.quirk(host, &run) {
-                    Some(How::Takes(time)) => time,
-                    Some(How::Fails) | None => usual,
-                };
-                if run.verb != Verb::Status {
-                    self.ground.call(host);
-                }
-                let due = Due::Done { host, op, life: self.hosts[host].life };
-                self.queue.push(Reverse((self.now.plus(takes), due)));
-                self.operations.insert((host, op), run);
-            }
-            Action::FireArp { address, .. } => self.ground.announce(self.now, host, address.address),
-            Action::Reply { response, .. } => {
-                let name = self.hosts[host].name.clone();
-                self.note(&name, format!("answer: {response}"));
-                self.replies.push_back(response.to_string());
-            }
-            Action::Report(event) => {
-                let name = self.hosts[host].name.clone();
-                event.to_string().hash(&mut self.hasher);
-                self.note(&name, event);
-            }
-            Action::Exit(_) => {}
         }
     }
 
-    fn quirk(&self, host: usize, run: &ResourceRun) -> Option<How> {
-        let fits =
-            |quirk: &&Quirk| quirk.host == host && quirk.verb == run.verb && quirk.resource == run.resource.word();
-        self.quirks.iter().find(fits).map(|quirk| quirk.how)
+    /// The run is over: what was to come must have come.
+    pub(crate) fn finish_checks(&mut self) {
+        self.tell(&Fact::Ended);
+        self.recording.end = self.now;
     }
 
-    /// An operation ends: the truth changes, and the node hears of it if it is the one that asked.
-    fn finish(&mut self, host: usize, op: OpId, life: u64) {
-        let Some(run) = self.operations.remove(&(host, op)) else { return };
-        if self.hosts[host].life != life && self.hosts[host].node.is_some() {
-            // The daemon was started again; the operation of its former life went down with that.
+    fn note(&mut self, what: impl FnOnce() -> What) {
+        if self.detail > Detail::Quiet {
+            self.recording.add(self.now, what());
+        }
+    }
+
+    fn note_life(&mut self, host: usize, word: &'static str) {
+        if self.detail == Detail::Quiet {
             return;
         }
-        let word = run.resource.word();
-        let outcome = match (run.verb, self.quirk(host, &run)) {
-            (_, Some(How::Fails)) => Outcome::Failed(Failure::ExitCode(1)),
-            (Verb::Status, _) if self.ground.runs(host, word) => Outcome::Running,
-            (Verb::Status, _) => Outcome::NotRunning,
-            (Verb::Start | Verb::Stop, _) => {
-                let runs = run.verb == Verb::Start;
-                if self.ground.runs(host, word) != runs {
-                    let name = self.hosts[host].name.clone();
-                    self.note("ground", format!("{word} {} {name}", if runs { "runs on" } else { "has stopped on" }));
-                }
-                self.ground.set_running(self.now, host, word, runs);
-                Outcome::Done
-            }
-        };
-        self.look();
-        self.step(host, Input::OpDone { op, outcome });
+        if std::mem::replace(&mut self.words[host], word) != word {
+            self.recording.add(self.now, What::Life(host, word));
+        }
+    }
+
+    fn note_packet(&mut self, from: usize, medium: MediumId, passage: Passage, frame: &Frame) {
+        if self.detail == Detail::Packets {
+            let fate = match passage.fate {
+                crate::network::Fate::Arrives { at, .. } => match self.ground.power(passage.to) {
+                    Power::On => Ok(at),
+                    Power::Off | Power::Still => Err(Lost::NoReceiver),
+                },
+                crate::network::Fate::Lost(why) => Err(why),
+            };
+            let (at, to, frame) = (self.now, passage.to, frame.clone());
+            self.recording.packets.push(Packet { at, from, medium, to, fate, frame });
+        }
     }
 }

@@ -46,6 +46,11 @@ impl History {
         self.newest
     }
 
+    /// How many messages are kept.
+    pub(crate) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
     /// All numbers up to this one have left the history.
     pub(crate) fn evicted(&self) -> Seq {
         Seq(self.newest.0.saturating_sub(self.kept.len() as u64))

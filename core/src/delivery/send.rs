@@ -37,6 +37,11 @@ impl Sender {
         self.history.newest()
     }
 
+    /// How many messages are kept for retransmission.
+    pub(crate) fn kept(&self) -> usize {
+        self.history.len()
+    }
+
     /// Whether these are the bytes of the last message sent.
     pub(crate) fn is_newest_frame(&self, bytes: &[u8]) -> bool {
         self.history.is_newest_frame(bytes)

@@ -19,7 +19,7 @@ mod status;
 mod traffic;
 
 pub use situation::Heard;
-pub use status::{GroupStatus, LinkStatus, MediumStatus, NodeStatus, Status};
+pub use status::{GroupStatus, LinkStatus, MediumStatus, NodeStatus, Queues, Status};
 
 use crate::action::{Action, Actions};
 use crate::config::Config;

@@ -2,7 +2,7 @@
 
 use super::Node;
 use crate::drop_reason::DropKind;
-use crate::ids::{Generation, GroupId, NodeUuid};
+use crate::ids::{Generation, GroupId, NodeUuid, Seq};
 use crate::input::Carrier;
 use crate::membership::{Lifecycle, Liveness};
 use crate::resource::{Doing, Why};
@@ -32,8 +32,23 @@ pub struct NodeStatus<'a> {
     pub heard: Option<Instant>,
     /// The dead time it announced.
     pub dead_time: Option<Duration>,
+    /// The highest number among its messages that we took in; `None` before the first of this life.
+    pub newest: Option<Seq>,
     /// How many of its messages are missing.
     pub missing: usize,
+}
+
+/// How much a node keeps; each number has a bound that no peer and no client can lift.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queues {
+    /// Deadlines that are set.
+    pub timers: usize,
+    /// Sent messages kept for retransmission.
+    pub history: usize,
+    /// Numbers that are missing, of all nodes.
+    pub missing: usize,
+    /// Addresses being announced.
+    pub announcements: usize,
 }
 
 /// One link: a node over a medium.
@@ -123,6 +138,7 @@ impl<'a> Status<'a> {
                 generation: if is_local { node.boot.generation } else { peer.receiver.generation() },
                 heard: peer.heard,
                 dead_time: if is_local { Some(node.config.timing().deadtime()) } else { peer.dead_time },
+                newest: peer.receiver.newest(),
                 missing: peer.receiver.missing(),
             }
         })
@@ -166,6 +182,16 @@ impl<'a> Status<'a> {
                 },
             }
         })
+    }
+
+    /// How much the node keeps at present.
+    pub fn queues(self) -> Queues {
+        Queues {
+            timers: self.0.deadlines.len(),
+            history: self.0.sender.kept(),
+            missing: self.0.nodes.others().map(|(_, peer)| peer.receiver.missing()).sum(),
+            announcements: self.0.executor.announcing(),
+        }
     }
 
     /// How many frames were refused, by kind.

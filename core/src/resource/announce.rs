@@ -31,6 +31,11 @@ struct Round {
 pub(crate) struct Announcements(Vec<Round>);
 
 impl Announcements {
+    /// How many addresses are being announced.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The address came up here, or was contested and stays: announces it at once and for some time.
     pub(crate) fn begin(&mut self, cx: &mut Context<'_>, group: GroupId, address: &VirtualIp) {
         for kind in [ArpKind::Request, ArpKind::Reply] {

@@ -190,6 +190,11 @@ impl Executor {
         }
     }
 
+    /// How many addresses are being announced.
+    pub(crate) fn announcing(&self) -> usize {
+        self.announcements.len()
+    }
+
     /// The next round of announcements is due.
     pub(crate) fn on_announce(&mut self, cx: &mut Context<'_>) {
         self.announcements.on_due(cx);

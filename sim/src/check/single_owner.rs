@@ -1,70 +1,117 @@
 //! At most one owner (PRODUCT promise 1): nothing of a group runs on two hosts.
 //!
-//! A hazard of the policy in force is allowed by its measured length in the scenario, never by looking away.
+//! Without fencing or quorum a rule book cannot keep that in every storm. A plan may allow (`hazards`) what follows from
+//! these hazards of the classic book, and nothing else; each is looked for in the truth, not believed:
+//!
+//! - *silence*: one of the owners did not hear the other for its dead time, or contact has lasted too short a time for
+//!   the loser to release,
+//! - *orphan*: what runs on one of them was started by a daemon that was killed since (CLUSTER k.6),
+//! - *stuck*: one of them could not stop it, and says so.
+//!
+//! Or (`overlap`) a plan allows a measured length in total, whatever the reason.
 
-use super::Check;
-use crate::ground::Ground;
-use hb_core::time::Instant;
-use std::collections::BTreeMap;
+use super::{Check, Fact, Moment};
+use crate::plan::{Plan, Policy};
+use hb_core::Doing;
 use std::time::Duration;
 
-/// Measures for how long each group had several owners.
+/// Looks for groups with several owners, and for what excuses them.
 #[derive(Clone, Debug)]
 pub struct SingleOwner {
-    allowed: Duration,
-    overlaps: BTreeMap<String, Overlap>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Overlap {
-    since: Option<Instant>,
-    total: Duration,
+    policy: Policy,
+    /// The loser of a healed partition must have released everything by then.
+    release: Duration,
+    dead_times: Vec<Duration>,
+    /// Groups whose present overlap was reported.
+    reported: Vec<bool>,
+    /// The life of the daemon that started a resource, by host and resource; none if it does not run.
+    started_by: Vec<Vec<Option<u64>>>,
 }
 
 impl SingleOwner {
-    /// A checker that allows overlaps of at most `allowed` in total per group.
-    pub fn new(allowed: Duration) -> SingleOwner {
-        SingleOwner { allowed, overlaps: BTreeMap::new() }
-    }
-
-    /// For how long the group had several owners.
-    pub fn overlap(&self, now: Instant, key: &str) -> Duration {
-        self.overlaps.get(key).map_or(Duration::ZERO, |overlap| overlap.length(now))
-    }
-}
-
-impl Overlap {
-    fn length(&self, now: Instant) -> Duration {
-        self.total + self.since.map_or(Duration::ZERO, |since| now.since(since))
-    }
-}
-
-impl Check for SingleOwner {
-    fn look(&mut self, now: Instant, ground: &Ground) {
-        for key in ground.keys() {
-            let crowded = ground.owners(key).len() > 1;
-            let overlap = self.overlaps.entry(key.to_owned()).or_default();
-            match (crowded, overlap.since) {
-                (true, None) => overlap.since = Some(now),
-                (false, Some(since)) => {
-                    overlap.total += now.since(since);
-                    overlap.since = None;
-                }
-                _ => {}
-            }
+    /// The checker of a plan.
+    pub fn new(plan: &Plan) -> SingleOwner {
+        SingleOwner {
+            policy: plan.policy,
+            release: release_bound(plan),
+            dead_times: plan.configs().map(|config| config.timing().deadtime()).collect(),
+            reported: Vec::new(),
+            started_by: vec![Vec::new(); plan.hosts.len()],
         }
     }
 
-    fn violations(&self, now: Instant) -> Vec<String> {
-        let over = self.overlaps.iter().filter(|(_, overlap)| {
-            // Two owners for no time at all are two owners.
-            let length = overlap.length(now);
-            length > self.allowed || (overlap.since.is_some() && self.allowed.is_zero())
-        });
-        over.map(|(key, overlap)| {
-            let millis = overlap.length(now).as_millis();
-            format!("group {key} had two owners for {millis} ms, {} ms are allowed", self.allowed.as_millis())
+    /// Whether one of the hazards explains that these two run something of a group.
+    fn is_explained(&self, moment: &Moment<'_>, group: usize, one: usize, other: usize) -> bool {
+        let contact = moment.contact.lasts(moment.now, (one, self.dead_times[one]), (other, self.dead_times[other]));
+        if contact < self.release {
+            return true;
+        }
+        [one, other].into_iter().any(|host| self.is_orphan(moment, group, host) || is_stuck(moment, group, host))
+    }
+
+    fn is_orphan(&self, moment: &Moment<'_>, group: usize, host: usize) -> bool {
+        let mut resources = moment.ground.resources(group).iter();
+        let life = moment.life(host);
+        resources.any(|resource| {
+            let starter = self.started_by[host].get(*resource).copied().flatten();
+            starter.is_some_and(|starter| starter != life)
         })
-        .collect()
+    }
+
+    fn note(&mut self, moment: &Moment<'_>, host: usize, resource: usize, runs: bool) {
+        let of_host = &mut self.started_by[host];
+        if of_host.len() <= resource {
+            of_host.resize(resource + 1, None);
+        }
+        of_host[resource] = runs.then(|| moment.life(host));
+    }
+}
+
+/// The group cannot be stopped there, and its node knows.
+fn is_stuck(moment: &Moment<'_>, group: usize, host: usize) -> bool {
+    let key = moment.ground.key(group);
+    let node = moment.node(host);
+    node.is_some_and(|node| node.status().groups().any(|group| group.key == key && group.doing == Doing::Stuck))
+}
+
+/// How long after first contact the loser may need: three seconds of talk (scenario P16), longer with slow heartbeats,
+/// slow scripts, failing scripts, and lost packets.
+pub(crate) fn release_bound(plan: &Plan) -> Duration {
+    let keepalive = plan.configs().map(|config| config.timing().keepalive()).max().unwrap_or_default();
+    Duration::from_secs(3) + keepalive * 4 + super::slowness(plan)
+}
+
+impl Check for SingleOwner {
+    fn name(&self) -> &'static str {
+        "single owner"
+    }
+
+    fn see(&mut self, moment: &Moment<'_>, fact: &Fact<'_>, found: &mut Vec<String>) {
+        if let Fact::Runs(host, resource, runs) = fact {
+            self.note(moment, *host, *resource, *runs);
+        }
+        self.reported.resize(moment.ground.group_count(), false);
+        for group in 0..moment.ground.group_count() {
+            let mut owners = moment.ground.owners(group);
+            let Some((one, other)) = owners.next().zip(owners.next()) else {
+                self.reported[group] = false;
+                continue;
+            };
+            let length = moment.ground.overlap(moment.now, group);
+            if self.reported[group]
+                || !self.policy.overlap.is_zero() && length <= self.policy.overlap
+                || self.policy.hazards && self.is_explained(moment, group, one, other)
+            {
+                continue;
+            }
+            self.reported[group] = true;
+            let (key, allowed) = (moment.ground.key(group), self.policy.overlap.as_millis());
+            found.push(format!(
+                "group {key} has two owners, {} and {}, for {} ms so far; {allowed} ms are allowed",
+                moment.name(one),
+                moment.name(other),
+                length.as_millis()
+            ));
+        }
     }
 }

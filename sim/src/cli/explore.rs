@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use hb_sim::Plan;
 use hb_sim::explore::{Bounds, Explorer, Findings, Limit, Setting};
+use hb_sim::plan::Scope;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,7 +57,10 @@ impl Explore {
         if !plan.events.is_empty() {
             bail!("{name} says what happens (`at`); an exploration tries everything, so leave that out");
         }
-        let explorer = Explorer::new(Setting::new(&plan.configs)?)?;
+        if plan.scope() != Scope::Ours {
+            bail!("{name} has nodes of another program (`model`); exploration clones nodes of ours");
+        }
+        let explorer = Explorer::new(Setting::new(&plan.configs().cloned().collect::<Vec<_>>())?)?;
         explorer.tell_panics();
         let time = match self.dead_times {
             _ if self.forever => None,

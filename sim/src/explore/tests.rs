@@ -12,7 +12,7 @@ const PAIR: &str = include_str!("../../explore/pair.hbs");
 
 fn setting(text: &str) -> Result<Setting, Unfit> {
     let plan = Plan::parse("pair.hbs", text).unwrap_or_else(|problems| panic!("{problems:?}"));
-    Setting::new(&plan.configs)
+    Setting::new(&plan.configs().cloned().collect::<Vec<_>>())
 }
 
 fn explorer(text: &str) -> Explorer {
@@ -99,6 +99,9 @@ fn two_ways_to_the_same_situation_meet() {
     assert_ne!(crashed(0).until(late).situation(), crashed(1).until(late).situation());
 }
 
+/// What each choice leads to; nothing where luck is involved.
+type Future = Vec<Option<(u64, bool)>>;
+
 #[test]
 fn the_same_situation_has_the_same_future() {
     let explorer = explorer(PAIR);
@@ -106,7 +109,7 @@ fn the_same_situation_has_the_same_future() {
     let mut start = explorer.start().clone();
     start.faults = 1;
     // Every situation and what follows from it: by each choice another situation.
-    let mut futures: BTreeMap<(u64, u8), Vec<Option<(u64, bool)>>> = BTreeMap::new();
+    let mut futures: BTreeMap<(u64, u8), Future> = BTreeMap::new();
     let mut todo = vec![start];
     let (mut met_again, mut steps) = (0, 0);
     while let Some(pair) = todo.pop() {
@@ -133,15 +136,12 @@ fn the_same_situation_has_the_same_future() {
             steps += 1;
         }
         let situation = (pair.situation(explorer.setting()), pair.faults);
-        match futures.get(&situation) {
-            Some(known) => {
-                assert_eq!(*known, future, "at {:?} by {choices:?}", pair.now);
-                met_again += 1;
-            }
-            None => {
-                futures.insert(situation, future);
-                todo.extend(after);
-            }
+        if let Some(known) = futures.get(&situation) {
+            assert_eq!(*known, future, "at {:?} by {choices:?}", pair.now);
+            met_again += 1;
+        } else {
+            futures.insert(situation, future);
+            todo.extend(after);
         }
     }
     assert!(met_again > 500, "{met_again} met again of {steps}");

@@ -1,10 +1,17 @@
 //! A scenario as data: who there is, what happens when, what must come of it.
+//!
+//! Everything a run depends on is in a [`Plan`] and a seed. A plan is written as text and read from it again without
+//! loss, so that a search can shrink what it found and hand it on as a file.
 
 pub mod library;
+pub mod net;
+mod print;
 mod script;
+pub(crate) mod time;
 
 use hb_core::config::{Config, Diagnostic};
 use hb_core::{Verb, Which};
+use net::NetRule;
 use std::time::Duration;
 
 /// A scenario.
@@ -12,36 +19,89 @@ use std::time::Duration;
 pub struct Plan {
     /// What it is about.
     pub title: String,
-    /// The nodes' configurations, in the order of the `node` lines.
-    pub configs: Vec<Config>,
+    /// The machines, in the order of the `node` lines.
+    pub hosts: Vec<HostPlan>,
     /// Short names of groups: label and key.
     pub groups: Vec<(String, String)>,
     /// Who is started at the very beginning.
     pub boot: Vec<usize>,
     /// Whether the scenario's zero is when everything rests, instead of the start.
     pub settle: bool,
-    /// What happens, in order of time.
-    pub events: Vec<(Duration, Event)>,
-    /// Placements that must hold.
-    pub placements: Vec<Placement>,
-    /// What must be true in the end.
-    pub conditions: Vec<Condition>,
-    /// How long two owners of one group are allowed, in total.
-    pub overlap: Duration,
-    /// When it is over.
-    pub end: Duration,
+    /// How links behave from the beginning.
+    pub net: Vec<NetRule>,
     /// How resources behave that do not behave as usual.
     pub quirks: Vec<Quirk>,
-    /// Packets in a thousand that are lost.
-    pub loss: u64,
-    /// Whether packets may overtake each other.
-    pub reorders: bool,
+    /// What happens, in order of time since zero.
+    pub events: Vec<(Duration, Event)>,
+    /// From then on everything is mended, and within a computed time every group must have one owner.
+    pub calm: Option<Duration>,
+    /// What must come of it.
+    pub expectations: Vec<Expectation>,
+    /// What the checkers hold the cluster to.
+    pub policy: Policy,
+    /// When it is over.
+    pub end: Duration,
+}
+
+/// A machine.
+#[derive(Clone, Debug)]
+pub struct HostPlan {
+    /// Its real files: ha.cf, haresources, authkeys.
+    pub texts: [String; 3],
+    /// What they say for this node.
+    pub config: Config,
+    /// Who runs there.
+    pub kind: EngineKind,
+    /// How much its clocks run ahead of the world's, in parts per million.
+    pub drift_ppm: i32,
+    /// How much its wall clock is off at the beginning, in seconds.
+    pub wall_offset: i64,
+    /// Every turn of the daemon begins up to that much late.
+    pub lag: Duration,
+    /// A guard process takes everything away that long after the daemon died.
+    pub guard: Option<Duration>,
+    /// A watchdog resets the machine when the daemon could not run for that long.
+    pub watchdog: Option<Duration>,
+    /// The fencing device that resets this machine.
+    pub device: Option<Device>,
+}
+
+/// Which program is the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum EngineKind {
+    /// The production core.
+    #[default]
+    Ours,
+    /// The model of Heartbeat 3.0.6.
+    Model,
+}
+
+/// A fencing device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Device {
+    /// What it does when it is told to reset the machine.
+    pub does: DeviceDoes,
+    /// How long that takes.
+    pub takes: Duration,
+}
+
+/// What a fencing device does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeviceDoes {
+    /// It resets the machine and confirms.
+    Works,
+    /// It confirms, and the machine runs on.
+    Lies,
+    /// It says that it could not.
+    Fails,
+    /// It never answers.
+    Hangs,
 }
 
 /// One thing that happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// The daemon is started (on a machine that is switched on).
+    /// The daemon is started, on a machine that is switched on for it.
     Start(usize),
     /// Power fails: nothing runs there any more.
     Crash(usize),
@@ -49,32 +109,93 @@ pub enum Event {
     Kill(usize),
     /// The daemon is told to stop.
     Stop(usize),
-    /// Nothing comes out of or into the interface; of all interfaces if none is named.
+    /// The daemon is not scheduled (SIGSTOP); resources and kernel go on.
+    Suspend(usize),
+    /// The whole machine stands still; its clocks run on.
+    Stall(usize),
+    /// The whole machine stands still, its clocks with it (a frozen guest).
+    Freeze(usize),
+    /// Undoes the three before.
+    Resume(usize),
+    /// The wall clock jumps by so many milliseconds.
+    StepClock(usize, i64),
+    /// What is written to disk from now on is lost when power fails.
+    LoseWrites(usize),
+    /// The host's fencing device is told to reset it.
+    Fence(usize),
+    /// Nothing comes out of the interface or into it; of all media of the host if none is named.
     Cut(usize, Option<String>),
     /// Nothing comes in any more.
     Deafen(usize, Option<String>),
-    /// Undoes cuts.
+    /// Nothing goes out any more.
+    Mute(usize, Option<String>),
+    /// Undoes the three before; without an interface on all, the service network included.
     Heal(usize, Option<String>),
+    /// Nothing goes from one host to the other.
+    Block(usize, usize, Option<String>),
+    /// Undoes that.
+    Open(usize, usize, Option<String>),
+    /// Links behave differently from now on.
+    Net(NetRule),
     /// A client of the node asks for a standby.
     Standby(usize, Which),
     /// A client of the node asks for a takeover.
     Takeover(usize, Which),
 }
 
-/// From `at` to the next event or placement, each group named runs wholly on that host, or nowhere, and on no other.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placement {
-    /// When it must hold.
-    pub at: Duration,
-    /// Label, and host or nowhere.
-    pub groups: Vec<(String, Option<usize>)>,
-    /// As written.
-    pub text: String,
+/// What the checkers hold a run to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Policy {
+    /// Overlaps that a hazard of the rule book explains are allowed.
+    pub hazards: bool,
+    /// How long two owners of one group are allowed in total, whatever the reason.
+    pub overlap: Duration,
+    /// What a takeover from a node that did not say goodbye needs.
+    pub proof: Proof,
 }
 
-/// Something that must be true in the end.
+/// What must have happened before another host starts what a silent one ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Proof {
+    /// Nothing but its silence.
+    #[default]
+    None,
+    /// It was fenced.
+    Fenced,
+    /// It was fenced, or released everything itself, or lost power.
+    Released,
+}
+
+/// To which clusters an expectation applies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// To every one.
+    #[default]
+    All,
+    /// Where all nodes are ours.
+    Ours,
+    /// Where all nodes are models of 3.0.6.
+    Model,
+    /// Where there are both.
+    Mixed,
+}
+
+/// Something that must come of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Condition {
+pub struct Expectation {
+    /// For which clusters.
+    pub scope: Scope,
+    /// What.
+    pub what: Expect,
+}
+
+/// What must come of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// From then to the next event or placement, each group runs wholly on those hosts and nowhere else.
+    By(Duration, Vec<Place>),
+    /// It becomes so within half a second of that time (the tolerance of the observations).
+    Near(Duration, Vec<Place>),
     /// No client waited longer for an address of the group.
     Gap(String, Duration),
     /// The host was told this often to start or stop something, since zero.
@@ -85,6 +206,15 @@ pub enum Condition {
     NoLog(usize, String),
     /// The node says of itself that it holds this and is stable.
     Holds(usize, String),
+}
+
+/// Where a group is: its label, and the hosts that run all of it; nobody if there are none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The group's label.
+    pub label: String,
+    /// The hosts, ascending.
+    pub hosts: Vec<usize>,
 }
 
 /// A resource that takes its time, or fails.
@@ -117,11 +247,44 @@ impl Plan {
 
     /// The name of a host.
     pub fn name(&self, host: usize) -> &str {
-        self.configs[host].local_name()
+        self.hosts[host].config.local_name()
     }
 
     /// The key of a labelled group.
     pub fn key(&self, label: &str) -> &str {
         self.groups.iter().find(|(name, _)| name == label).map_or("", |(_, key)| key)
+    }
+
+    /// The configurations, in the order of the hosts.
+    pub fn configs(&self) -> impl Iterator<Item = &Config> {
+        self.hosts.iter().map(|host| &host.config)
+    }
+
+    /// Which of the scopes these hosts make.
+    pub fn scope(&self) -> Scope {
+        let models = self.hosts.iter().filter(|host| host.kind == EngineKind::Model).count();
+        match models {
+            0 => Scope::Ours,
+            n if n == self.hosts.len() => Scope::Model,
+            _ => Scope::Mixed,
+        }
+    }
+
+    /// The same plan played by other programs; the last of `kinds` counts for all further hosts.
+    #[must_use]
+    pub fn played_by(mut self, kinds: &[EngineKind]) -> Plan {
+        for (at, host) in self.hosts.iter_mut().enumerate() {
+            if let Some(kind) = kinds.get(at).or(kinds.last()) {
+                host.kind = *kind;
+            }
+        }
+        self
+    }
+}
+
+impl Scope {
+    /// Whether an expectation of this scope applies to a cluster of that one.
+    pub fn includes(self, cluster: Scope) -> bool {
+        self == Scope::All || self == cluster
     }
 }

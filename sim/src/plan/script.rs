@@ -3,72 +3,116 @@
 //! ```text
 //! title TEXT                        what it is about
 //! base C2                           the texts of the usual pair: ha.cf, haresources, authkeys, groups A and B
-//! ha.cf: | haresources: | authkeys: the indented lines that follow are the text for all nodes
-//! set DIRECTIVE VALUE...            one more line of ha.cf
+//! ha.cf [NODE]: | haresources [NODE]: | authkeys [NODE]:   the indented lines that follow are that file, for all nodes or one
+//! set DIRECTIVE VALUE...            a line of ha.cf; replaces the one there is, unless it may stand there several times
+//! set-on NODE DIRECTIVE VALUE...    the same for one node
 //! group LABEL KEY                   a short name
 //! boot NODE...                      started at the very beginning
 //! settle                            zero is when everything rests, instead of the start
+//! play NODE ours|model              which program is that node: the production core, or the model of 3.0.6
 //! slow NODE RESOURCE VERB TIME      start, stop or status takes that long
 //! fail NODE RESOURCE VERB           ... fails
-//! loss N                            packets lost in a thousand
-//! reorder                           packets overtake each other
-//! overlap TIME                      allowed in total, since the policy in force cannot avoid it
+//! clock NODE drift PPM              its clocks run that much fast (or slow, if negative)
+//! clock NODE offset SECONDS         its wall clock is off
+//! lag NODE TIME                     every turn of its daemon begins up to that much late
+//! guard NODE TIME                   that long after its daemon died, a guard process takes away what it ran
+//! watchdog NODE TIME                resets the machine when the daemon could not run for that long
+//! device NODE works|lies|fails|hangs TIME    the fencing device that resets it
+//! net [WAY] delay constant T | uniform T T | exponential MEAN | lognormal MEDIAN SIGMA | pareto LEAST EXPONENT | recorded T...
+//! net [WAY] loss P | loss bursts BEGIN END GOOD BAD     each packet alone, or Gilbert-Elliott
+//! net [WAY] duplicate|reorder|corrupt P
+//! net [WAY] rate BITS | baud BITS | rate unlimited      a second; baud counts ten bits a byte
+//! net [WAY] queue PACKETS                               that wait for the line
+//!                                   WAY is [NODE]>[NODE] and an interface, both may be missing
+//! fate NAME NODE:INTERFACE ...      interfaces that fail together
+//! hazards                           overlaps that a hazard of the rule book explains are allowed
+//! overlap TIME                      two owners are allowed for that long in total
+//! proof fenced|released             what a takeover from a silent node needs
 //! at TIME start|crash|kill|stop NODE
-//! at TIME cut|deafen|heal NODE [INTERFACE]
+//! at TIME suspend|stall|freeze|resume NODE     the daemon, the machine, the machine with its clocks
+//! at TIME step-clock NODE MILLISECONDS         the wall clock jumps
+//! at TIME lose-writes NODE                     what is written from now on is lost when power fails
+//! at TIME fence NODE
+//! at TIME cut|deafen|mute|heal NODE [INTERFACE]   or the NAME of a fate
+//! at TIME block|open NODE>NODE [INTERFACE]
+//! at TIME flap NODE [INTERFACE] TIMES DOWN UP     so many cuts, each DOWN long, UP apart
+//! at TIME net ...                                 as above, from then on
 //! at TIME standby|takeover NODE [all|local|foreign|failback]
-//! by TIME LABEL@NODE ...            there and nowhere else, from then to the next `at` or `by`; LABEL@- is nowhere
+//! calm TIME                         everything is mended then, and each group gets one owner in time
+//! by TIME LABEL@NODE ...            there and nowhere else, from then to the next `at` or `by`; A@h1+h2 is both, A@- nowhere
+//! near TIME LABEL@NODE ...          it becomes so within half a second of that time
 //! gap LABEL TIME                    no client waits longer for its address
 //! calls NODE N                      starts and stops there, since zero
 //! log NODE TEXT  /  no-log NODE TEXT
 //! holds NODE none|local|foreign|all in the end it says so, and is stable
+//!                                   `ours`, `model` or `mixed` before these six: only for clusters played so
 //! end TIME
 //! ```
 //!
-//! Times are those of ha.cf: seconds, or with `ms`.
+//! Times are seconds, or with `ms`, `us`, `ns`. `#` begins a comment.
 
-use super::{Condition, Event, How, Placement, Plan, Quirk, library};
-use hb_core::config::timing::parse_time;
+mod events;
+mod lines;
+
+use super::time;
+use super::{EngineKind, HostPlan, Plan, Policy, library};
 use hb_core::config::{Code, Config, Diagnostic, FileName, SourceText, Sources, Span};
-use hb_core::{Verb, Which};
 use std::time::Duration;
 
-/// The words a line may begin with.
-const WORDS: &[&str] = &[
-    "title",
-    "base",
-    "ha.cf:",
-    "haresources:",
-    "authkeys:",
-    "set",
-    "group",
-    "boot",
-    "settle",
-    "slow",
-    "fail",
-    "loss",
-    "reorder",
-    "overlap",
-    "at",
-    "by",
-    "gap",
-    "calls",
-    "log",
-    "no-log",
-    "holds",
-    "end",
+/// Files of a node, by the words of their sections.
+pub(super) const SECTIONS: [&str; 3] = ["ha.cf", "haresources", "authkeys"];
+/// Directives of ha.cf that may stand there several times.
+const REPEATABLE: &[&str] = &[
+    "node",
+    "bcast",
+    "ucast",
+    "mcast",
+    "serial",
+    "ping",
+    "ping_group",
+    "respawn",
+    "failfast",
+    "apiauth",
+    "env",
+    "stonith_host",
 ];
 
 #[derive(Clone, Copy)]
-struct Word<'t> {
-    text: &'t str,
-    span: Span,
+pub(super) struct Word<'t> {
+    pub(super) text: &'t str,
+    pub(super) span: Span,
 }
 
-struct Parser<'t> {
+/// The texts of one file: for all nodes, and for those that have their own.
+#[derive(Clone, Default)]
+struct File {
+    all: String,
+    own: Vec<(String, String)>,
+}
+
+impl File {
+    /// The text to write to: that of a node, which begins as a copy of everybody's, or everybody's.
+    fn text(&mut self, node: Option<&str>) -> &mut String {
+        let Some(node) = node else { return &mut self.all };
+        let at = self.own.iter().position(|(name, _)| name == node).unwrap_or_else(|| {
+            self.own.push((node.to_owned(), self.all.clone()));
+            self.own.len() - 1
+        });
+        &mut self.own[at].1
+    }
+
+    fn of(&self, node: &str) -> &str {
+        self.own.iter().find(|(name, _)| name == node).map_or(&self.all, |(_, text)| text)
+    }
+}
+
+pub(super) struct Parser<'t> {
     file: FileName,
     problems: Vec<Diagnostic>,
-    texts: [String; 3],
+    files: [File; 3],
     groups: Vec<(String, String)>,
+    /// Name, and node and interface of each member.
+    fates: Vec<(String, Vec<(usize, String)>)>,
     lines: Vec<Vec<Word<'t>>>,
     nodes: Vec<String>,
     end: Option<Duration>,
@@ -78,59 +122,71 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Plan, Vec<Diagnostic>> {
     let mut parser = Parser {
         file: FileName(name.to_owned()),
         problems: Vec::new(),
-        texts: [String::new(), String::new(), String::new()],
+        files: [File::default(), File::default(), File::default()],
         groups: Vec::new(),
+        fates: Vec::new(),
         lines: Vec::new(),
         nodes: Vec::new(),
         end: None,
     };
     parser.sections(text);
-    let configs = parser.configs();
-    let plan = parser.body(text, configs);
+    let hosts = parser.hosts();
+    let plan = parser.body(text, hosts);
     if parser.problems.is_empty() { Ok(plan) } else { Err(parser.problems) }
 }
 
 impl<'t> Parser<'t> {
-    fn problem(&mut self, code: Code, span: Span, message: impl std::fmt::Display, help: impl std::fmt::Display) {
+    pub(super) fn problem(
+        &mut self,
+        code: Code,
+        span: Span,
+        message: impl std::fmt::Display,
+        help: impl std::fmt::Display,
+    ) {
         self.problems.push(Diagnostic::new(code, self.file.clone(), span, message).help(help));
     }
 
     /// Splits the text into lines of words, and collects what makes the configuration.
     fn sections(&mut self, text: &'t str) {
-        let mut section: Option<usize> = None;
+        let mut section: Option<(usize, Option<String>)> = None;
         let mut offset = 0;
         for (number, line) in (1..).zip(text.split('\n')) {
             let begin = offset;
             offset += line.len() + 1;
-            if let Some(section) = section.filter(|_| line.starts_with([' ', '\t'])) {
-                self.texts[section] += line.trim();
-                self.texts[section].push('\n');
+            if let Some((file, node)) = section.as_ref().filter(|_| line.starts_with([' ', '\t'])) {
+                let text = self.files[*file].text(node.as_deref());
+                *text += line.trim();
+                text.push('\n');
                 continue;
             }
             let words = words(line, number, begin);
             let Some(first) = words.first().copied() else { continue };
-            section = match first.text {
-                "ha.cf:" => Some(0),
-                "haresources:" => Some(1),
-                "authkeys:" => Some(2),
-                _ => None,
-            };
-            if let Some(section) = section {
-                self.texts[section].clear();
+            section = heading(&words);
+            if let Some((file, node)) = &section {
+                self.files[*file].text(node.as_deref()).clear();
                 continue;
             }
             match (first.text, &words[1..]) {
                 ("base", [Word { text: "C2", .. }]) => {
-                    self.texts = library::C2.map(str::to_owned);
+                    for (file, text) in self.files.iter_mut().zip(library::C2) {
+                        text.clone_into(&mut file.all);
+                    }
                     self.groups = library::C2_GROUPS.map(|(label, key)| (label.to_owned(), key.to_owned())).into();
                 }
                 ("base", _) => {
                     self.problem(Code::ScenarioValue, first.span, "there is no such base", "write `base C2`");
                 }
-                ("set", words) => {
-                    let line: Vec<&str> = words.iter().map(|word| word.text).collect();
-                    self.texts[0] += &line.join(" ");
-                    self.texts[0].push('\n');
+                ("set", [directive, ..]) => {
+                    let line = joined(&words[1..]);
+                    set(&mut self.files[0].all, directive.text, &line);
+                    for (_, text) in &mut self.files[0].own {
+                        set(text, directive.text, &line);
+                    }
+                }
+                ("set-on", [node, directive, ..]) => {
+                    set(self.files[0].text(Some(node.text)), directive.text, &joined(&words[2..]));
+                    // A node that does not exist is reported with the other lines.
+                    self.lines.push(words);
                 }
                 ("group", [label, key]) => self.groups.push((label.text.to_owned(), key.text.to_owned())),
                 _ => self.lines.push(words),
@@ -138,13 +194,18 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// One configuration a node, through the very parser of the daemon.
-    fn configs(&mut self) -> Vec<Config> {
-        let mut names = Vec::new();
-        for line in self.texts[0].lines() {
+    /// One machine a node, configured through the very parser of the daemon.
+    fn hosts(&mut self) -> Vec<HostPlan> {
+        let mut names: Vec<String> = Vec::new();
+        let texts = std::iter::once(&self.files[0].all).chain(self.files[0].own.iter().map(|(_, text)| text));
+        for line in texts.flat_map(|text| text.lines()) {
             let mut words = line.split([' ', ',', '\t']).filter(|word| !word.is_empty());
             if words.next() == Some("node") {
-                names.extend(words.map(str::to_ascii_lowercase));
+                for name in words.map(str::to_ascii_lowercase) {
+                    if !names.contains(&name) {
+                        names.push(name);
+                    }
+                }
             }
         }
         if names.is_empty() {
@@ -152,183 +213,57 @@ impl<'t> Parser<'t> {
                 ("the scenario has no nodes", "write `base C2`, or a section `ha.cf:` with a `node` line");
             self.problem(Code::ScenarioIncomplete, Span::FILE, message, help);
         }
-        let mut configs = Vec::new();
+        let mut hosts = Vec::new();
         for name in &names {
-            let reading = Config::read(&Sources {
-                local_name: name,
-                ha_cf: SourceText { name: "ha.cf", bytes: self.texts[0].as_bytes() },
-                haresources: Some(SourceText { name: "haresources", bytes: self.texts[1].as_bytes() }),
-                authkeys: SourceText { name: "authkeys", bytes: self.texts[2].as_bytes() },
-            });
-            let Some(config) = reading.config else {
-                // The same texts have the same problems for every node.
-                self.problems.extend(reading.diagnostics.into_iter().filter(Diagnostic::is_error));
-                break;
-            };
-            configs.push(config);
+            let texts = self.files.each_ref().map(|file| file.of(name).to_owned());
+            match configure(name, &texts) {
+                Ok(config) => hosts.push(HostPlan::new(texts, config)),
+                Err(problems) => {
+                    // The same texts have the same problems for every node.
+                    self.problems.extend(problems);
+                    break;
+                }
+            }
         }
         self.nodes = names;
-        configs
+        hosts
     }
 
-    fn body(&mut self, text: &str, configs: Vec<Config>) -> Plan {
+    fn body(&mut self, text: &str, hosts: Vec<HostPlan>) -> Plan {
+        let is_configured = hosts.len() == self.nodes.len();
         let mut plan = Plan {
             title: String::new(),
-            configs,
+            hosts,
             groups: self.groups.clone(),
             boot: Vec::new(),
             settle: false,
-            events: Vec::new(),
-            placements: Vec::new(),
-            conditions: Vec::new(),
-            overlap: Duration::ZERO,
-            end: Duration::ZERO,
+            net: Vec::new(),
             quirks: Vec::new(),
-            loss: 0,
-            reorders: false,
+            events: Vec::new(),
+            calm: None,
+            expectations: Vec::new(),
+            policy: Policy::default(),
+            end: Duration::ZERO,
         };
-        for line in std::mem::take(&mut self.lines) {
-            self.line(&line, text, &mut plan);
+        if is_configured {
+            for line in std::mem::take(&mut self.lines) {
+                self.line(&line, text, &mut plan);
+            }
         }
         plan.events.sort_by_key(|(at, _)| *at);
         match self.end {
             Some(end) => plan.end = end,
-            None => self.problem(Code::ScenarioIncomplete, Span::FILE, "the scenario has no end", "write `end TIME`"),
+            None if is_configured => {
+                self.problem(Code::ScenarioIncomplete, Span::FILE, "the scenario has no end", "write `end TIME`");
+            }
+            None => {}
         }
         plan
     }
 
-    fn line(&mut self, words: &[Word<'_>], text: &str, plan: &mut Plan) {
-        let [first, rest @ ..] = words else { return };
-        // What stands in the text from the `n`th word on.
-        let tail = |n: usize| match (rest.get(n), rest.last()) {
-            (Some(from), Some(to)) => text[from.span.start..to.span.end].to_owned(),
-            _ => String::new(),
-        };
-        // Whatever is missing is reported where it is missing.
-        let _: Option<()> = match (first.text, rest) {
-            ("title", _) => {
-                plan.title = tail(0);
-                Some(())
-            }
-            ("boot", nodes) => {
-                plan.boot.extend(nodes.iter().filter_map(|node| self.node(*node)));
-                Some(())
-            }
-            ("settle", []) => {
-                plan.settle = true;
-                Some(())
-            }
-            ("reorder", []) => {
-                plan.reorders = true;
-                Some(())
-            }
-            ("slow", [node, resource, verb, time]) => {
-                let how = self.time(*time).map(How::Takes);
-                self.quirk(plan, [node, resource, verb], how)
-            }
-            ("fail", [node, resource, verb]) => self.quirk(plan, [node, resource, verb], Some(How::Fails)),
-            ("loss", [number]) => self.number(*number).map(|number| plan.loss = u64::from(number)),
-            ("overlap", [time]) => self.time(*time).map(|time| plan.overlap = time),
-            ("end", [time]) => self.time(*time).map(|time| self.end = Some(time)),
-            ("at", [time, event @ ..]) => {
-                let (at, event) = (self.time(*time), self.event(event, *time));
-                at.zip(event).map(|(at, event)| plan.events.push((at, event)))
-            }
-            ("by", [time, groups @ ..]) if !groups.is_empty() => {
-                let groups: Vec<_> = groups.iter().filter_map(|group| self.placement(*group)).collect();
-                self.time(*time).map(|at| plan.placements.push(Placement { at, groups, text: tail(1) }))
-            }
-            ("gap", [label, time]) => {
-                let (label, time) = (self.label(*label), self.time(*time));
-                label.zip(time).map(|(label, time)| plan.conditions.push(Condition::Gap(label, time)))
-            }
-            ("calls", [node, number]) => {
-                let (node, number) = (self.node(*node), self.number(*number));
-                node.zip(number).map(|(node, number)| plan.conditions.push(Condition::Calls(node, number)))
-            }
-            ("log", [node, _, ..]) => self.node(*node).map(|node| plan.conditions.push(Condition::Log(node, tail(1)))),
-            ("no-log", [node, _, ..]) => {
-                self.node(*node).map(|node| plan.conditions.push(Condition::NoLog(node, tail(1))))
-            }
-            ("holds", [node, what]) => {
-                let what = self.one_of(*what, &["none", "local", "foreign", "all"]).map(str::to_owned);
-                self.node(*node).zip(what).map(|(node, what)| plan.conditions.push(Condition::Holds(node, what)))
-            }
-            (word, _) if WORDS.contains(&word) => {
-                let message = format!("`{word}` does not have this form");
-                self.problem(
-                    Code::ScenarioIncomplete,
-                    first.span,
-                    message,
-                    "the head of plan/script.rs lists all forms",
-                );
-                None
-            }
-            (word, _) => {
-                let near = nearest(word, WORDS);
-                let help =
-                    near.map_or_else(|| format!("one of {}", WORDS.join(", ")), |near| format!("write `{near}`"));
-                self.problem(Code::ScenarioWord, first.span, format!("unknown word `{word}`"), help);
-                None
-            }
-        };
-    }
+    // --- words that mean something
 
-    fn event(&mut self, words: &[Word<'_>], after: Word<'_>) -> Option<Event> {
-        const VERBS: &[&str] = &["start", "crash", "kill", "stop", "cut", "deafen", "heal", "standby", "takeover"];
-        let [verb, node, rest @ ..] = words else {
-            let help = format!("write one of {} and a node", VERBS.join(", "));
-            self.problem(Code::ScenarioIncomplete, after.span, "nothing happens at this time", help);
-            return None;
-        };
-        let (known, host) = (self.one_of(*verb, VERBS)?, self.node(*node)?);
-        let interface = || rest.first().map(|word| word.text.to_owned());
-        let which = |parser: &mut Self| match rest.first() {
-            None => Some(Which::All),
-            Some(word) => {
-                let word = parser.one_of(*word, &["all", "local", "foreign", "failback"])?;
-                Which::from_word(word)
-            }
-        };
-        Some(match known {
-            "start" => Event::Start(host),
-            "crash" => Event::Crash(host),
-            "kill" => Event::Kill(host),
-            "stop" => Event::Stop(host),
-            "cut" => Event::Cut(host, interface()),
-            "deafen" => Event::Deafen(host, interface()),
-            "heal" => Event::Heal(host, interface()),
-            "standby" => Event::Standby(host, which(self)?),
-            _ => Event::Takeover(host, which(self)?),
-        })
-    }
-
-    fn quirk(&mut self, plan: &mut Plan, words: [&Word<'_>; 3], how: Option<How>) -> Option<()> {
-        let [node, resource, verb] = words;
-        let verb = match self.one_of(*verb, &["start", "stop", "status"])? {
-            "start" => Verb::Start,
-            "stop" => Verb::Stop,
-            _ => Verb::Status,
-        };
-        let resource = resource.text.to_owned();
-        plan.quirks.push(Quirk { host: self.node(*node)?, resource, verb, how: how? });
-        Some(())
-    }
-
-    fn placement(&mut self, word: Word<'_>) -> Option<(String, Option<usize>)> {
-        let Some((label, place)) = word.text.split_once('@') else {
-            self.problem(Code::ScenarioValue, word.span, "not a placement", "write LABEL@NODE, or LABEL@- for nowhere");
-            return None;
-        };
-        let label = self.label(Word { text: label, ..word })?;
-        if place == "-" {
-            return Some((label, None));
-        }
-        self.node(Word { text: place, ..word }).map(|node| (label, Some(node)))
-    }
-
-    fn node(&mut self, word: Word<'_>) -> Option<usize> {
+    pub(super) fn node(&mut self, word: Word<'_>) -> Option<usize> {
         let found = self.nodes.iter().position(|name| name == word.text);
         if found.is_none() {
             let help = format!("the nodes are {}", self.nodes.join(", "));
@@ -337,7 +272,7 @@ impl<'t> Parser<'t> {
         found
     }
 
-    fn label(&mut self, word: Word<'_>) -> Option<String> {
+    pub(super) fn label(&mut self, word: Word<'_>) -> Option<String> {
         if self.groups.iter().any(|(label, _)| label == word.text) {
             return Some(word.text.to_owned());
         }
@@ -347,24 +282,25 @@ impl<'t> Parser<'t> {
         None
     }
 
-    fn time(&mut self, word: Word<'_>) -> Option<Duration> {
-        let time = parse_time(word.text).ok();
+    pub(super) fn time(&mut self, word: Word<'_>) -> Option<Duration> {
+        let time = time::parse(word.text);
         if time.is_none() {
             let message = format!("`{}` is no time", word.text);
-            self.problem(Code::ScenarioValue, word.span, message, "write seconds such as 3.1, or 250ms");
+            self.problem(Code::ScenarioValue, word.span, message, "write seconds such as 3.1, or 250ms, or 150us");
         }
         time
     }
 
-    fn number(&mut self, word: Word<'_>) -> Option<u32> {
+    pub(super) fn number<T: std::str::FromStr>(&mut self, word: Word<'_>) -> Option<T> {
         let number = word.text.parse().ok();
         if number.is_none() {
-            self.problem(Code::ScenarioValue, word.span, format!("`{}` is no number", word.text), "write digits");
+            let message = format!("`{}` is no number that can stand here", word.text);
+            self.problem(Code::ScenarioValue, word.span, message, "write digits");
         }
         number
     }
 
-    fn one_of(&mut self, word: Word<'_>, known: &[&'static str]) -> Option<&'static str> {
+    pub(super) fn one_of(&mut self, word: Word<'_>, known: &[&'static str]) -> Option<&'static str> {
         let found = known.iter().find(|known| **known == word.text).copied();
         if found.is_none() {
             let help = match nearest(word.text, known) {
@@ -375,6 +311,60 @@ impl<'t> Parser<'t> {
         }
         found
     }
+}
+
+impl HostPlan {
+    /// A machine that does nothing unusual.
+    pub fn new(texts: [String; 3], config: Config) -> HostPlan {
+        HostPlan {
+            texts,
+            config,
+            kind: EngineKind::Ours,
+            drift_ppm: 0,
+            wall_offset: 0,
+            lag: Duration::ZERO,
+            guard: None,
+            watchdog: None,
+            device: None,
+        }
+    }
+}
+
+/// Reads a node's files as its daemon would.
+pub(super) fn configure(name: &str, texts: &[String; 3]) -> Result<Config, Vec<Diagnostic>> {
+    let [ha_cf, haresources, authkeys] = texts;
+    let reading = Config::read(&Sources {
+        local_name: name,
+        ha_cf: SourceText { name: "ha.cf", bytes: ha_cf.as_bytes() },
+        haresources: Some(SourceText { name: "haresources", bytes: haresources.as_bytes() }),
+        authkeys: SourceText { name: "authkeys", bytes: authkeys.as_bytes() },
+    });
+    reading.config.ok_or_else(|| reading.diagnostics.into_iter().filter(Diagnostic::is_error).collect())
+}
+
+/// Whether a line begins a section: which file, and of which node.
+fn heading(words: &[Word<'_>]) -> Option<(usize, Option<String>)> {
+    let (file, node) = match words {
+        [file] => (file.text.strip_suffix(':')?, None),
+        [file, node] => (file.text, Some(node.text.strip_suffix(':')?.to_owned())),
+        _ => return None,
+    };
+    Some((SECTIONS.iter().position(|section| *section == file)?, node))
+}
+
+/// Puts a line into ha.cf, in place of the one that it contradicts.
+fn set(text: &mut String, directive: &str, line: &str) {
+    if !REPEATABLE.contains(&directive) {
+        let others: Vec<&str> =
+            text.lines().filter(|line| line.split_ascii_whitespace().next() != Some(directive)).collect();
+        *text = others.into_iter().flat_map(|line| [line, "\n"]).collect();
+    }
+    text.push_str(line);
+    text.push('\n');
+}
+
+fn joined(words: &[Word<'_>]) -> String {
+    words.iter().map(|word| word.text).collect::<Vec<_>>().join(" ")
 }
 
 /// The words of a line up to `#`, with their places.
@@ -392,7 +382,7 @@ fn words(line: &str, number: u32, begin: usize) -> Vec<Word<'_>> {
 }
 
 /// The known word that a mistyped one was meant to be.
-fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     known
         .iter()
         .copied()

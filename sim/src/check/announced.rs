@@ -1,0 +1,65 @@
+//! An address is announced only by a host that has it, and by the host that keeps it last.
+//!
+//! Clients believe the last announcement. Whoever has an address alone, is reached by clients and is managed by a
+//! daemon must be the one that they believe, soon after it became the only one (PRODUCT, wish 4).
+
+use super::{Check, Fact, Moment};
+use crate::ground::Power;
+use hb_core::time::Instant;
+use std::time::Duration;
+
+/// The first announcement goes out with the address; after an overlap the winner must have noticed the end.
+const SOON: Duration = Duration::from_secs(3);
+
+/// Watches announcements, and what clients believe.
+#[derive(Clone, Debug, Default)]
+pub struct Announced {
+    /// By address: who has it alone, since when, and whether that was judged already.
+    sole: Vec<Option<(usize, Instant, bool)>>,
+}
+
+impl Check for Announced {
+    fn name(&self) -> &'static str {
+        "announced by its owner"
+    }
+
+    fn see(&mut self, moment: &Moment<'_>, fact: &Fact<'_>, found: &mut Vec<String>) {
+        if let Fact::Announced(host, address) = fact
+            && !moment.ground.has_address(*host, *address)
+        {
+            found.push(format!("{} announced {address} without having it", moment.name(*host)));
+        }
+        let slow = super::slowness(moment.plan);
+        for (at, (address, believed)) in moment.ground.addresses().enumerate() {
+            if self.sole.len() <= at {
+                self.sole.push(None);
+            }
+            let hosts = 0..moment.ground.host_count();
+            let mut owners = hosts
+                .filter(|host| moment.ground.power(*host) != Power::Off && moment.ground.has_address(*host, address));
+            let sole = owners.next().filter(|_| owners.next().is_none());
+            // Who cannot be reached cannot announce; who was, and had announced, need not do it again.
+            let Some(host) = sole.filter(|host| moment.ground.is_address_reachable(*host, address)) else {
+                self.sole[at] = None;
+                continue;
+            };
+            // Nobody speaks for what a dead daemon left, nor for one that is not scheduled.
+            let is_managed = moment.is_managed(host) && !matches!(fact, Fact::Happened(_));
+            match &mut self.sole[at] {
+                Some((known, since, judged)) if *known == host => {
+                    if !is_managed {
+                        *since = moment.now;
+                    } else if !*judged && moment.now.since(*since) > SOON + slow {
+                        *judged = true;
+                        if believed != Some(host) {
+                            let believed = believed.map_or("nobody", |host| moment.name(host));
+                            let name = moment.name(host);
+                            found.push(format!("{name} alone has {address}, but clients believe {believed}"));
+                        }
+                    }
+                }
+                other => *other = Some((host, moment.now, false)),
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Groups move only for a reason: no flapping, and stickiness.
+//!
+//! A *move* is a group that one host ran last and another host now starts. Each reason excuses one move of each group:
+//! something that the plan let happen, or a silence that ended. With `auto_failback off` a group whose owner lives, is
+//! in contact and was not asked stays where it is; with `on` it may only go home.
+
+use super::{Check, Fact, Moment, release_bound};
+use crate::ground::Power;
+use crate::plan::{Event, Plan};
+use hb_core::config::Failback;
+use hb_core::time::Instant;
+use std::time::Duration;
+
+/// A request may wait this long for the other side, and the other side may be slow (CLUSTER c.7).
+const REQUEST: Duration = Duration::from_secs(25);
+
+/// At most one move per group and reason.
+#[derive(Clone, Debug, Default)]
+pub struct Flapping {
+    happened: u64,
+    silences: u64,
+    /// By group: who ran it last, and its moves.
+    last: Vec<(Option<usize>, u64)>,
+}
+
+impl Check for Flapping {
+    fn name(&self) -> &'static str {
+        "no flapping"
+    }
+
+    fn see(&mut self, moment: &Moment<'_>, fact: &Fact<'_>, found: &mut Vec<String>) {
+        match fact {
+            Fact::Happened(_) | Fact::Calmed => self.happened += 1,
+            Fact::Runs(host, resource, true) => {
+                self.silences = moment.contact.silences();
+                self.last.resize(moment.ground.group_count(), (None, 0));
+                for group in of_resource(moment, *resource) {
+                    let (last, moves) = &mut self.last[group];
+                    if last.replace(*host).is_some_and(|last| last != *host) {
+                        *moves += 1;
+                        // A reason may move a group away and let it return: the crash of its home, say.
+                        let reasons = (self.happened + self.silences) * 2;
+                        if *moves > reasons {
+                            let key = moment.ground.key(group);
+                            found.push(format!("group {key} moved {moves} times for {reasons} reasons at most"));
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Nothing moves from a node that lives and was not asked, but home.
+#[derive(Clone, Debug)]
+pub struct Sticky {
+    failback: Failback,
+    settled: Duration,
+    last: Vec<Option<usize>>,
+    asked: Option<Instant>,
+    /// By host: when its daemon was last told to stop, or something was done to it.
+    disturbed: Vec<Option<Instant>>,
+}
+
+impl Sticky {
+    /// The checker of a plan.
+    pub fn new(plan: &Plan) -> Sticky {
+        let failback = plan.configs().next().map_or(Failback::Off, hb_core::config::Config::failback);
+        let hosts = plan.hosts.len();
+        let settled = release_bound(plan);
+        Sticky { failback, settled, last: Vec::new(), asked: None, disturbed: vec![None; hosts] }
+    }
+
+    fn was_asked(&self, moment: &Moment<'_>) -> bool {
+        self.asked.is_some_and(|asked| moment.now.since(asked) < REQUEST + self.settled * 2)
+    }
+}
+
+impl Check for Sticky {
+    fn name(&self) -> &'static str {
+        "groups stay"
+    }
+
+    fn see(&mut self, moment: &Moment<'_>, fact: &Fact<'_>, found: &mut Vec<String>) {
+        match fact {
+            Fact::Happened(Event::Standby(..) | Event::Takeover(..)) => self.asked = Some(moment.now),
+            Fact::Happened(
+                Event::Stop(host) | Event::Kill(host) | Event::Crash(host) | Event::Start(host) | Event::Resume(host),
+            ) => self.disturbed[*host] = Some(moment.now),
+            Fact::Calmed => self.disturbed.fill(Some(moment.now)),
+            Fact::Runs(host, resource, true) => {
+                self.last.resize(moment.ground.group_count(), None);
+                for group in of_resource(moment, *resource) {
+                    let Some(last) = self.last[group].replace(*host).filter(|last| last != host) else { continue };
+                    let dead_time = |host: usize| moment.plan.hosts[host].config.timing().deadtime();
+                    let contact = moment.contact.lasts(moment.now, (*host, dead_time(*host)), (last, dead_time(last)));
+                    let quiet = |host: usize| {
+                        self.disturbed[host]
+                            .is_none_or(|at| moment.now.since(at) > self.settled * 2 + dead_time(host) * 2)
+                    };
+                    let excused = contact < self.settled * 2
+                        || self.was_asked(moment)
+                        || !quiet(last)
+                        || !quiet(*host)
+                        || moment.ground.power(last) != Power::On
+                        || self.failback == Failback::On && is_home(moment, group, *host);
+                    if !excused {
+                        let (key, from, to) = (moment.ground.key(group), moment.name(last), moment.name(*host));
+                        found.push(format!("group {key} went from {from} to {to}, and nobody had asked for it"));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn of_resource(moment: &Moment<'_>, resource: usize) -> Vec<usize> {
+    let groups = 0..moment.ground.group_count();
+    // Only its first resource counts: one move, not one for every resource.
+    groups.filter(|group| moment.ground.resources(*group).first() == Some(&resource)).collect()
+}
+
+fn is_home(moment: &Moment<'_>, group: usize, host: usize) -> bool {
+    let config = &moment.plan.hosts[host].config;
+    let key = moment.ground.key(group);
+    config.groups().iter().any(|group| group.key == key && group.home == config.local())
+}

@@ -1,0 +1,66 @@
+//! Fence before takeover, self-release before takeover: what a silent host ran is started elsewhere only with proof.
+//!
+//! Which proof a cluster needs is the plan's policy. The proof is looked for in the truth: a device that lied has
+//! proved nothing.
+
+use super::{Check, Fact, Moment};
+use crate::ground::Power;
+use crate::plan::{Event, Proof};
+
+/// Remembers for every resource who ran it last, and whether it is certain that they do not any more.
+#[derive(Clone, Debug)]
+pub struct BeforeTakeover {
+    proof: Proof,
+    /// By resource: the host that ran it last.
+    last: Vec<Option<usize>>,
+    /// Who was fenced since it was last started.
+    fenced: Vec<bool>,
+}
+
+impl BeforeTakeover {
+    /// The checker of a policy.
+    pub fn new(proof: Proof, hosts: usize) -> BeforeTakeover {
+        BeforeTakeover { proof, last: Vec::new(), fenced: vec![false; hosts] }
+    }
+
+    fn is_proved(&self, moment: &Moment<'_>, host: usize) -> bool {
+        match self.proof {
+            Proof::None => true,
+            Proof::Fenced => self.fenced[host],
+            Proof::Released => self.fenced[host] || moment.ground.power(host) == Power::Off,
+        }
+    }
+}
+
+impl Check for BeforeTakeover {
+    fn name(&self) -> &'static str {
+        match self.proof {
+            Proof::Fenced => "fence before takeover",
+            Proof::None | Proof::Released => "release before takeover",
+        }
+    }
+
+    fn see(&mut self, moment: &Moment<'_>, fact: &Fact<'_>, found: &mut Vec<String>) {
+        match fact {
+            Fact::Happened(Event::Start(host)) => self.fenced[*host] = false,
+            Fact::Fenced(host, true) => self.fenced[*host] = moment.ground.power(*host) == Power::Off,
+            Fact::Runs(host, resource, runs) => {
+                if self.last.len() <= *resource {
+                    self.last.resize(*resource + 1, None);
+                }
+                let before = self.last[*resource];
+                self.last[*resource] = match (runs, before) {
+                    (true, _) => Some(*host),
+                    // An orderly release is the best proof.
+                    (false, Some(last)) if last == *host => None,
+                    (false, _) => before,
+                };
+                if let Some(last) = before.filter(|last| *runs && last != host && !self.is_proved(moment, *last)) {
+                    let (word, taker, silent) = (moment.ground.word(*resource), moment.name(*host), moment.name(last));
+                    found.push(format!("{taker} started {word} without proof that {silent} does not run it"));
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! What the plan does to machines and network, and what devices do.
+
+use super::{Due, World};
+use crate::check::Fact;
+use crate::ground::Power;
+use crate::host::Schedule;
+use crate::plan::{DeviceDoes, Event};
+use crate::recording::What;
+use hb_core::ids::ClientId;
+use hb_core::{Command, Input, Request};
+use std::cmp::Reverse;
+
+impl World {
+    /// Lets something happen now.
+    pub fn happen(&mut self, event: &Event) {
+        let text = self.plan.event(event);
+        self.note(|| What::Happened(text, concerned(event)));
+        match event {
+            Event::Start(host) => self.start(*host),
+            Event::Crash(host) => self.crash(*host),
+            Event::Kill(host) => self.kill(*host),
+            Event::Stop(host) => self.order(*host, Input::Operator(Command::Stop)),
+            Event::Suspend(host) => self.stand(*host, Schedule::Suspended, false),
+            Event::Stall(host) => self.stand(*host, Schedule::Still, false),
+            Event::Freeze(host) => self.stand(*host, Schedule::Still, true),
+            Event::Resume(host) => self.resume(*host),
+            Event::StepClock(host, millis) => {
+                self.hosts[*host].clock.step(*millis);
+                let wall = self.hosts[*host].clock.wall(self.now);
+                self.order(*host, Input::WallClock(wall));
+            }
+            Event::LoseWrites(host) => self.hosts[*host].disk.lies = true,
+            Event::Fence(host) => self.fence(*host),
+            Event::Cut(host, interface) => self.cable(*host, interface.as_deref(), Some((true, true))),
+            Event::Deafen(host, interface) => self.cable(*host, interface.as_deref(), Some((true, false))),
+            Event::Mute(host, interface) => self.cable(*host, interface.as_deref(), Some((false, true))),
+            Event::Heal(host, interface) => self.cable(*host, interface.as_deref(), None),
+            Event::Block(from, to, interface) => self.network.block(*from, *to, interface.as_deref(), true),
+            Event::Open(from, to, interface) => self.network.block(*from, *to, interface.as_deref(), false),
+            Event::Net(rule) => self.network.change(rule),
+            Event::Standby(host, which) => self.request(*host, Request::Standby(*which)),
+            Event::Takeover(host, which) => self.request(*host, Request::Takeover(*which)),
+        }
+        self.tell(&Fact::Happened(event));
+    }
+
+    // --- daemons
+
+    fn start(&mut self, host: usize) {
+        if self.hosts[host].engine.is_some() || self.hosts[host].schedule == Schedule::Still {
+            // As the original: somebody asked for a running heartbeat, and there is one. A machine that stands still
+            // starts nothing.
+            return;
+        }
+        self.set_power(host, Power::On);
+        self.hosts[host].start(self.now, self.seed);
+        self.step(host, Input::Wake);
+    }
+
+    fn crash(&mut self, host: usize) {
+        self.hosts[host].lose_power();
+        self.operations.retain(|(of, ..), _| *of != host);
+        self.hosts[host].standing.clear();
+        self.set_power(host, Power::Off);
+        self.note_life(host, "down");
+    }
+
+    fn kill(&mut self, host: usize) {
+        if self.hosts[host].engine.is_none() {
+            return;
+        }
+        self.hosts[host].end();
+        self.note_life(host, "down");
+        let machine = &mut self.hosts[host];
+        if machine.schedule != Schedule::Still {
+            machine.schedule = Schedule::Runs;
+        }
+        let pulse = machine.pulse;
+        if let Some(after) = machine.plan.guard {
+            self.queue.push(Reverse((self.now.plus(after), Due::Guard { host, pulse })));
+        }
+        self.count_down(host);
+    }
+
+    /// An order reaches the daemon if it runs; one that is not scheduled never hears of it.
+    fn order(&mut self, host: usize, input: Input<'_>) {
+        if self.hosts[host].schedule == Schedule::Runs {
+            self.step(host, input);
+        }
+    }
+
+    fn request(&mut self, host: usize, request: Request) {
+        self.clients += 1;
+        self.order(host, Input::Client { client: ClientId(self.clients), request });
+    }
+
+    // --- machines
+
+    pub(super) fn set_power(&mut self, host: usize, power: Power) {
+        let before = self.ground.history().len();
+        self.ground.set_power(self.now, host, power);
+        self.note(|| What::Machine(host, power));
+        self.note_shares(before);
+    }
+
+    fn stand(&mut self, host: usize, schedule: Schedule, clocks_too: bool) {
+        if matches!(self.hosts[host].schedule, Schedule::Suspended | Schedule::Still)
+            || self.ground.power(host) == Power::Off
+        {
+            return;
+        }
+        self.hosts[host].schedule = schedule;
+        self.hosts[host].pulse += 1;
+        if clocks_too {
+            self.hosts[host].clock.freeze(self.now);
+        }
+        if schedule == Schedule::Still {
+            self.set_power(host, Power::Still);
+        }
+        self.note(|| What::Scheduled(host, false));
+        // A virtual watchdog stands still with its guest.
+        if !clocks_too {
+            self.count_down(host);
+        }
+    }
+
+    fn resume(&mut self, host: usize) {
+        if !matches!(self.hosts[host].schedule, Schedule::Suspended | Schedule::Still) {
+            return;
+        }
+        self.hosts[host].clock.thaw(self.now);
+        self.hosts[host].pulse += 1;
+        if self.ground.power(host) == Power::Still {
+            self.set_power(host, Power::On);
+        }
+        self.note(|| What::Scheduled(host, true));
+        self.hosts[host].schedule = Schedule::Runs;
+        for (life, op) in std::mem::take(&mut self.hosts[host].standing) {
+            self.finish(host, life, op);
+        }
+        self.catch_up(host);
+    }
+
+    // --- devices
+
+    /// A watchdog that nobody feeds from now on.
+    fn count_down(&mut self, host: usize) {
+        let machine = &self.hosts[host];
+        if let Some(after) = machine.plan.watchdog {
+            let due = Due::Watchdog { host, pulse: machine.pulse };
+            self.queue.push(Reverse((self.now.plus(after), due)));
+        }
+    }
+
+    pub(super) fn watchdog(&mut self, host: usize, pulse: u64) {
+        if self.hosts[host].pulse == pulse && self.ground.power(host) != Power::Off {
+            let text = format!("the watchdog resets {}", self.hosts[host].name);
+            self.note(|| What::Device(host, text));
+            self.crash(host);
+            self.tell(&Fact::Happened(&Event::Crash(host)));
+        }
+    }
+
+    pub(super) fn guard(&mut self, host: usize, pulse: u64) {
+        if self.hosts[host].pulse != pulse || self.ground.power(host) != Power::On {
+            return;
+        }
+        let text = format!("the guard of {} takes away what its daemon left", self.hosts[host].name);
+        self.note(|| What::Device(host, text));
+        self.operations.retain(|(of, ..), _| *of != host);
+        for resource in 0..self.ground.resource_count() {
+            self.set_running(host, resource, false);
+        }
+    }
+
+    fn fence(&mut self, host: usize) {
+        match self.hosts[host].plan.device {
+            Some(device) if device.does != DeviceDoes::Hangs => {
+                self.queue.push(Reverse((self.now.plus(device.takes), Due::Fenced { host })));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn fenced(&mut self, host: usize) {
+        let Some(device) = self.hosts[host].plan.device else { return };
+        let says = device.does != DeviceDoes::Fails;
+        let name = &self.hosts[host].name;
+        let text = if says { format!("{name} now reset.") } else { format!("{name} not reset!") };
+        self.note(|| What::Device(host, text));
+        if device.does == DeviceDoes::Works {
+            self.crash(host);
+            self.tell(&Fact::Happened(&Event::Crash(host)));
+        }
+        self.tell(&Fact::Fenced(host, says));
+    }
+
+    // --- the network
+
+    /// Cuts (incoming, outgoing), or heals.
+    fn cable(&mut self, host: usize, interface: Option<&str>, cut: Option<(bool, bool)>) {
+        match cut {
+            Some((incoming, outgoing)) => self.network.cut(host, interface, incoming, outgoing),
+            None => self.network.heal(host, interface),
+        }
+        self.look_at_cables(host);
+    }
+
+    /// Clients reach a host through the cables that are whole.
+    fn look_at_cables(&mut self, host: usize) {
+        let before = self.ground.history().len();
+        let interfaces: Vec<String> = self.ground.interfaces().map(str::to_owned).collect();
+        for interface in interfaces {
+            let is_cut = self.network.is_cut(host, &interface);
+            self.ground.set_cut(self.now, host, &interface, is_cut);
+        }
+        self.note_shares(before);
+    }
+
+    /// Everything is mended: what is broken from here on is broken by the cluster itself.
+    pub(super) fn calm(&mut self) {
+        self.note(|| What::Happened("everything is mended".to_owned(), Vec::new()));
+        self.is_calm = true;
+        self.network.mend();
+        for host in 0..self.hosts.len() {
+            self.look_at_cables(host);
+            self.hosts[host].disk.lies = false;
+            self.resume(host);
+            if self.hosts[host].schedule == Schedule::Late {
+                self.catch_up(host);
+            }
+            self.start(host);
+        }
+        self.tell(&Fact::Calmed);
+    }
+}
+
+/// The hosts that an event is about.
+fn concerned(event: &Event) -> Vec<usize> {
+    match event {
+        Event::Start(host)
+        | Event::Crash(host)
+        | Event::Kill(host)
+        | Event::Stop(host)
+        | Event::Suspend(host)
+        | Event::Stall(host)
+        | Event::Freeze(host)
+        | Event::Resume(host)
+        | Event::StepClock(host, _)
+        | Event::LoseWrites(host)
+        | Event::Fence(host)
+        | Event::Cut(host, _)
+        | Event::Deafen(host, _)
+        | Event::Mute(host, _)
+        | Event::Heal(host, _)
+        | Event::Standby(host, _)
+        | Event::Takeover(host, _) => vec![*host],
+        Event::Block(from, to, _) | Event::Open(from, to, _) => vec![*from, *to],
+        Event::Net(rule) => rule.way.from.iter().chain(&rule.way.to).copied().collect(),
+    }
+}
