@@ -13,6 +13,7 @@
 //! | `check/` | one property a file, judged on the truth |
 //! | `recording.rs`, `timeline.rs` | what happened, as data and as prose |
 //! | `run.rs`, `judge.rs` | a scenario run twice and judged |
+//! | `explore/` | every interleaving of a pair within a budget of faults, on a small state of its own |
 
 #[path = "../../shell/src/render.rs"]
 pub mod render;

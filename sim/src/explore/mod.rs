@@ -27,6 +27,9 @@
 //! Time is dense and events are not, so machines start, cables heal and delayed frames arrive at the instants of events
 //! only. One phase of the heartbeats of both is explored, the one that `setting.rs` starts with.
 //!
+//! A message that goes out on two media is two frames, each with a fate of its own. Luck is that of the seed: of the delays
+//! a node may choose before it asks for a missing message, one is explored.
+//!
 //! # What is judged
 //!
 //! Nothing of a group runs on two machines; no operation is begun while another of its group is under way; a wake leaves

@@ -105,9 +105,10 @@ type Future = Vec<Option<(u64, bool)>>;
 #[test]
 fn the_same_situation_has_the_same_future() {
     let explorer = explorer(PAIR);
-    let end = explorer.start().now.plus(explorer.dead_time() * 5);
+    let end = explorer.start().now.plus(explorer.dead_time() * 4);
     let mut start = explorer.start().clone();
     start.faults = 1;
+    // Long enough for a crash, the takeover, the return and the failback.
     // Every situation and what follows from it: by each choice another situation.
     let mut futures: BTreeMap<(u64, u8), Future> = BTreeMap::new();
     let mut todo = vec![start];
