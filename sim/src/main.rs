@@ -1,8 +1,9 @@
 //! The program `hbsim`.
 
-mod cli {
-    pub(crate) mod explore;
-}
+#[path = "cli/explore.rs"]
+mod explore;
+#[path = "cli/swarm.rs"]
+mod swarm;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
@@ -35,9 +36,11 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Search random storms for one that breaks a property; shrink it. Exit status 1 if one was found.
+    Swarm(swarm::SwarmArgs),
+    Explore(explore::ExploreArgs),
     /// List the scenarios that come with the program.
     List,
-    Explore(cli::explore::Explore),
     /// Measure how fast a quiet pair is simulated.
     Bench {
         /// Hours of virtual time.
@@ -80,6 +83,7 @@ fn run(command: &Command) -> Result<ExitCode> {
             }
             return Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Command::Swarm(args) => return swarm::main(args),
         Command::List => {
             for (name, text) in library::ALL {
                 let title = Plan::parse(name, text).map_or_else(|_| "cannot be read".to_owned(), |plan| plan.title);

@@ -261,6 +261,10 @@ impl Node {
     }
 
     pub(super) fn on_resource(&mut self, from: NodeId, seq: Seq, resource: &Resource<'_>) {
+        if self.later_claim(from, seq).is_some() && resource.holding.foreign && self.book.hold.local {
+            // What it says now was said before; but then it had our groups.
+            self.announce_again(Holding::LOCAL);
+        }
         if !self.book.starting_said || self.later_claim(from, seq).is_some() {
             return;
         }
@@ -423,14 +427,24 @@ impl Node {
     pub(super) fn on_liveness_changed(&mut self, node: NodeId, before: Liveness, after: Liveness) {
         if after == Liveness::Dead {
             self.cancel_takeover(Cancellation::PeerDied);
+            self.announce_again(self.book.hold);
         } else if !before.is_live() {
             // First contact, or contact again: it must hear at once that we are here, and what we hold (CLUSTER k.1b).
             // *Ours*: the original says so at a healed partition only (WIRE 10.5), else at its next heartbeat.
             self.send_status();
             self.book.said = None;
+            self.announce_again(self.book.hold.minus(Holding::FOREIGN));
         }
         if after == Liveness::Active && self.nodes.get(node).is_some_and(|peer| peer.claim.is_none()) {
             self.expect_answers();
+        }
+    }
+
+    /// *Ours*: whenever the other node may have had our addresses, clients are told again where they are. It may have had
+    /// them without our hearing of it: while this machine was frozen, or in messages that are lost or overtaken.
+    fn announce_again(&mut self, set: Holding) {
+        for group in self.groups_in(set) {
+            self.executor.announce(&mut context!(self), group);
         }
     }
 

@@ -176,6 +176,10 @@ impl Executor {
         }
         queue.on_done(cx, group, outcome);
         queue.drive(cx, group, &mut self.last_op);
+        if self.doing(group) != Doing::Starting && self.doing(group) != Doing::Running {
+            // A start that failed takes back the addresses that it had put up, and what it told about them.
+            self.announcements.end(cx, group);
+        }
     }
 
     /// Announces the addresses of a group once more: another node had them too and has released them.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// `end`. Exit status 0 if everything within the bounds was seen and nothing is wrong, 1 if something is, 2 if the
 /// scenario cannot be read or explored, 3 if `--states` ended it early.
 #[derive(Args, Debug)]
-pub(crate) struct Explore {
+pub(crate) struct ExploreArgs {
     /// A scenario of two nodes; only its configurations and its `end` count.
     file: PathBuf,
     /// End after so many choices; each event that happens and each fault is one.
@@ -42,7 +42,7 @@ pub(crate) struct Explore {
     states: u32,
 }
 
-impl Explore {
+impl ExploreArgs {
     /// Explores and prints what was found.
     pub(crate) fn run(&self) -> Result<ExitCode> {
         let name = self.file.display().to_string();

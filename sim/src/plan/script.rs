@@ -331,7 +331,7 @@ impl HostPlan {
 }
 
 /// Reads a node's files as its daemon would.
-pub(super) fn configure(name: &str, texts: &[String; 3]) -> Result<Config, Vec<Diagnostic>> {
+pub(crate) fn configure(name: &str, texts: &[String; 3]) -> Result<Config, Vec<Diagnostic>> {
     let [ha_cf, haresources, authkeys] = texts;
     let reading = Config::read(&Sources {
         local_name: name,
