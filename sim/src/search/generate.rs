@@ -360,7 +360,9 @@ impl Maker {
 
     fn bad_weather(&mut self, kind: Kind) -> (Change, Change) {
         match kind {
-            Kind::Loss => (Change::Loss(Loss::Independent(self.ppm(900_000))), Change::Loss(Loss::Independent(Ppm(0)))),
+            Kind::Loss => {
+                (Change::Loss(Loss::Independent(self.ppm(900_000))), Change::Loss(Loss::Independent(Ppm(0))))
+            }
             Kind::Bursts => {
                 let (begin, end) = (self.ppm(200_000), self.ppm(400_000));
                 let loss = Loss::Bursts { begin, end, good: Ppm(0), bad: Ppm(950_000) };
