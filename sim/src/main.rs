@@ -1,5 +1,7 @@
 //! The program `hbsim`.
 
+#[path = "cli/explore.rs"]
+mod explore;
 #[path = "cli/swarm.rs"]
 mod swarm;
 #[path = "cli/sweep.rs"]
@@ -38,6 +40,7 @@ enum Command {
     },
     /// Search random storms for one that breaks a property; shrink it. Exit status 1 if one was found.
     Swarm(swarm::SwarmArgs),
+    Explore(explore::ExploreArgs),
     /// Run a grid of parameters with many seeds, and draw what came of it.
     Sweep(sweep::SweepArgs),
     /// List the scenarios that come with the program.
@@ -92,6 +95,7 @@ fn run(command: &Command) -> Result<ExitCode> {
                 println!("{name:<5} {title}");
             }
         }
+        Command::Explore(explore) => return explore.run(),
         Command::Bench { hours } => {
             let speed = bench::quiet_pair(*hours);
             let took = speed.took.as_secs_f64();
