@@ -1,9 +1,13 @@
 //! The program `hbsim`.
 
+#[path = "cli/explore.rs"]
+mod explore;
 #[path = "cli/replay.rs"]
 mod replay;
 #[path = "cli/swarm.rs"]
 mod swarm;
+#[path = "cli/sweep.rs"]
+mod sweep;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
@@ -38,6 +42,9 @@ enum Command {
     },
     /// Search random storms for one that breaks a property; shrink it. Exit status 1 if one was found.
     Swarm(swarm::SwarmArgs),
+    Explore(explore::ExploreArgs),
+    /// Run a grid of parameters with many seeds, and draw what came of it.
+    Sweep(sweep::SweepArgs),
     /// Live through a recording of a daemon again. Exit status 1 at the first difference, 2 if it is refused.
     Replay(replay::ReplayArgs),
     /// Sign a recording anew with keys made for it, to hand it on.
@@ -89,6 +96,7 @@ fn run(command: &Command) -> Result<ExitCode> {
             return Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Swarm(args) => return swarm::main(args),
+        Command::Sweep(args) => return sweep::main(args),
         Command::Replay(args) => return replay::replay_main(args),
         Command::Redact(args) => return replay::redact_main(args),
         Command::Why(args) => return replay::why_main(args),
@@ -98,6 +106,7 @@ fn run(command: &Command) -> Result<ExitCode> {
                 println!("{name:<5} {title}");
             }
         }
+        Command::Explore(explore) => return explore.run(),
         Command::Bench { hours } => {
             let speed = bench::quiet_pair(*hours);
             let took = speed.took.as_secs_f64();

@@ -11,6 +11,7 @@ use crate::delivery::Sender;
 use crate::digest::{Constant, Derived};
 use crate::drop_reason::DropKind;
 use crate::input::{Carrier, LoadAverage};
+use crate::mark::Aside;
 use crate::membership::{Lifecycle, NodeTable};
 use crate::resource::classic::Book;
 use crate::resource::executor::Executor;
@@ -22,19 +23,20 @@ use alloc::vec::Vec;
 /// Everything of a [`Node`] but its configuration.
 #[derive(Clone, Debug, Hash, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Parts {
-    boot: Boot,
-    now: Instant,
-    wall_clock: (Instant, UnixTime),
-    load: LoadAverage,
+    boot: Aside<Boot>,
+    started: Instant,
+    now: Aside<Instant>,
+    wall_clock: Aside<(Instant, UnixTime)>,
+    load: Aside<LoadAverage>,
     life: Lifecycle,
     nodes: NodeTable,
     sender: Sender,
     book: Book,
-    evidence: resources::Evidence,
+    evidence: Aside<resources::Evidence>,
     executor: Executor,
     carriers: Vec<Carrier>,
-    drops: BTreeMap<DropKind, traffic::Drops>,
-    lanes: Lanes,
+    drops: Aside<BTreeMap<DropKind, traffic::Drops>>,
+    lanes: Aside<Lanes>,
     deadlines: Deadlines,
     armed: Option<Instant>,
 }
@@ -46,6 +48,7 @@ impl Parts {
         let Node {
             config: _,
             boot,
+            started,
             now,
             wall_clock,
             load,
@@ -64,6 +67,7 @@ impl Parts {
         } = node.clone();
         Parts {
             boot,
+            started,
             now,
             wall_clock,
             load,
@@ -89,6 +93,7 @@ impl Parts {
             && self.executor.queue_count() == config.groups().len();
         let Parts {
             boot,
+            started,
             now,
             wall_clock,
             load,
@@ -107,6 +112,7 @@ impl Parts {
         fits.then(|| Node {
             config: Constant::new(config),
             boot,
+            started,
             now,
             wall_clock,
             load,
@@ -127,21 +133,21 @@ impl Parts {
 
     /// The time of the last step.
     pub(crate) fn now(&self) -> Instant {
-        self.now
+        *self.now
     }
 
     /// The wall clock when it was last read, and when that was.
     pub(crate) fn wall_clock(&self) -> (Instant, UnixTime) {
-        self.wall_clock
+        *self.wall_clock
     }
 
     /// The messages kept for retransmission, oldest first.
     pub(crate) fn frames_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Frame> {
-        self.sender.frames_mut()
+        self.sender.history_mut().frames_mut()
     }
 
     /// The last message sent, if any is kept.
     pub(crate) fn newest_frame(&self) -> Option<&Frame> {
-        self.sender.newest_frame()
+        self.sender.history().newest_frame()
     }
 }

@@ -26,12 +26,14 @@ pub struct Redacted {
 pub fn redact(trace: &Trace, keys: &Keys, random: &mut dyn FnMut() -> [u8; 20]) -> Result<Redacted, Refused> {
     let mut work = Redacting { keys, random, out: Redacted::empty(), life: None };
     for file in &trace.files {
-        work.life = None;
         for entry in Reader::new(&file.bytes) {
             match entry {
                 Ok(Entry::Segment(segment)) => work.begin(&file.name, &segment),
                 Ok(Entry::Step(step)) => work.step(&file.name, step),
-                Err(error) => note(&mut work.out.notes, &file.name, error.to_string()),
+                Err(error) => {
+                    work.life = None;
+                    note(&mut work.out.notes, &file.name, error.to_string());
+                }
             }
         }
     }
@@ -54,13 +56,13 @@ struct Redacting<'a> {
 
 impl Redacting<'_> {
     fn begin(&mut self, file: &str, segment: &Segment) {
-        self.life = None;
-        if let Err(why) = self.try_begin(segment) {
+        let before = self.life.take();
+        if let Err(why) = self.try_begin(segment, before) {
             note(&mut self.out.notes, file, format!("left out: {why}"));
         }
     }
 
-    fn try_begin(&mut self, segment: &Segment) -> Result<(), String> {
+    fn try_begin(&mut self, segment: &Segment, before: Option<(Node, Node, Steps)>) -> Result<(), String> {
         let old = segment.restore(self.keys.source()).map_err(|error| error.to_string())?;
         let entries = Entries::of(old.config().keyring());
         if self.out.authkeys.is_empty() {
@@ -69,7 +71,11 @@ impl Redacting<'_> {
         let new_keys = Keys { name: "the new authkeys".to_owned(), text: self.out.authkeys.clone().into_bytes() };
         let to = keyring(&new_keys).filter(|to| Entries::of(to) == entries);
         let to = to.ok_or("its authkeys has other entries than that of the segments before")?;
-        let state = segment.state.clone().resigned(old.config().keyring(), &to);
+        // Digests of a state include all packets it ever sent; so what goes on is taken from the node that sent them.
+        let state = match before.filter(|(before, ..)| before.digest() == old.digest()) {
+            Some((_, new, _)) => State::of(&new),
+            None => segment.state.clone().resigned(old.config().keyring(), &to),
+        };
         let segment = Segment { head: segment.head.clone(), state };
         let new = segment.restore(new_keys.source()).map_err(|error| error.to_string())?;
         begin(&mut self.out.trace, &segment.head, &segment.state).map_err(|error| error.to_string())?;
