@@ -339,7 +339,15 @@ impl Node {
                 self.converse(conversation);
                 self.acquire(set, Why::HandedOver { by: self.name(from), set: given });
             }
-            Heard::Taken => self.taken(),
+            Heard::Taken => {
+                // It says that everything of the set runs there now; what it said before may still be under way.
+                if let (Some(peer), Some(conversation)) = (self.nodes.get_mut(from), &self.book.conversation) {
+                    let before = peer.claim.map_or(Holding::NONE, |claim| claim.hold);
+                    let hold = before.union(conversation.set.exchanged());
+                    peer.claim = Some(Claim { hold, stable: false, releasing: false, seq, since: self.now });
+                }
+                self.taken();
+            }
             Heard::Ignore(why) => {
                 let what = ask.step.as_str();
                 if ask.step == StandbyStep::Other && self.book.conversation.is_none() {

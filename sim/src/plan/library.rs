@@ -20,7 +20,8 @@ scenarios!(
     "start-fails-quietly",
     "late-request",
     "lost-release",
-    "status-unknown"
+    "status-unknown",
+    "stuck-twice"
 );
 
 /// The scenario of that name.
