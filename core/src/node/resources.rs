@@ -332,8 +332,8 @@ impl Node {
                 let (set, given) = (conversation.ours(), which(conversation.set));
                 // It says that nothing of the set runs there any more, whatever became of the message that said so first.
                 if let Some(peer) = self.nodes.get_mut(from) {
-                    let held = peer.claim.map_or(Holding::NONE, |claim| claim.hold);
-                    let hold = held.minus(conversation.set);
+                    let before = peer.claim.map_or(Holding::NONE, |claim| claim.hold);
+                    let hold = before.minus(conversation.set);
                     peer.claim = Some(Claim { hold, stable: false, releasing: false, seq, since: self.now });
                 }
                 self.converse(conversation);
