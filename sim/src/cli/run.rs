@@ -1,12 +1,15 @@
 //! `hbsim run`: one scenario, judged and shown.
 
 use super::load;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use hb_sim::plan::EngineKind;
+use hb_sim::swimlane::{self, Heading};
 use hb_sim::{Detail, Report};
 use serde_json::json;
+use std::fs;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Args, Debug)]
@@ -25,6 +28,9 @@ pub(crate) struct RunArgs {
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
+    /// Draw it into this file, as SVG.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -56,7 +62,13 @@ pub(crate) fn main(args: &RunArgs) -> Result<ExitCode> {
     if let Some(played_by) = args.played_by {
         plan = plan.played_by(played_by.kinds());
     }
-    let report = hb_sim::run(&plan, args.seed, Detail::Lines);
+    let detail = if args.svg.is_some() { Detail::Packets } else { Detail::Lines };
+    let report = hb_sim::run(&plan, args.seed, detail);
+    if let Some(file) = &args.svg {
+        let note = format!("{name}, seed {}: {}", args.seed, outcome(&report));
+        let heading = Heading { title: report.title.clone(), note };
+        write(file, swimlane::draw(&report.recording, &heading).as_bytes())?;
+    }
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.json {
         print_json(&report, &mut out)?;
@@ -65,6 +77,19 @@ pub(crate) fn main(args: &RunArgs) -> Result<ExitCode> {
     }
     out.flush()?;
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn write(file: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(file, bytes).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// What came of a run, in a few words.
+fn outcome(report: &Report) -> String {
+    let missed = report.missed().count();
+    match (missed, report.verdicts.len()) {
+        (0, all) => format!("all {all} expectations met"),
+        (missed, all) => format!("{missed} of {all} expectations missed"),
+    }
 }
 
 fn print_text(name: &str, report: &Report, timeline: bool, out: &mut impl Write) -> io::Result<()> {
