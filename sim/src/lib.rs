@@ -15,6 +15,8 @@
 //! | `swimlane/` | ... as a picture |
 //! | `search/` | random plans, the smallest that breaks a property, what was reached |
 //! | `run.rs`, `judge.rs` | a scenario run twice and judged |
+//! | `explore/` | every interleaving of a pair within a budget of faults, on a small state of its own |
+//! | `sweep/` | a grid of parameters, many seeds: measured, drawn, compared with theory |
 
 #[path = "../../shell/src/render.rs"]
 pub mod render;
@@ -24,6 +26,7 @@ pub mod check;
 mod clock;
 pub mod contact;
 mod engine;
+pub mod explore;
 pub mod ground;
 mod host;
 mod judge;
@@ -34,6 +37,7 @@ pub mod recording;
 pub mod run;
 pub mod search;
 pub mod swimlane;
+pub mod sweep;
 pub mod timeline;
 pub mod world;
 

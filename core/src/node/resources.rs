@@ -6,6 +6,7 @@ use crate::deadlines::Timer;
 use crate::event::{Decision, Event};
 use crate::ids::{ClientId, GroupId, NodeId, Seq};
 use crate::input::{Request, Which};
+use crate::mark::{Aside, Of};
 use crate::membership::{Lifecycle, Liveness, STARTING_REPEAT};
 use crate::resource::classic::{
     self, Because, Cause, Conversation, Heard, Intent, Role, Step, Takeover, decide, is_stable,
@@ -130,7 +131,8 @@ impl Node {
                 self.linger();
             }
             Intent::BeginStandby { set, to, cause } => {
-                let since = self.nodes.get(to).and_then(|peer| peer.receiver.newest()).unwrap_or_default();
+                let newest = self.nodes.get(to).and_then(|peer| peer.receiver.newest()).unwrap_or_default();
+                let since = Of { node: to, value: newest };
                 self.report(Event::StandbyAsked { node: self.name(self.config.local()), set: which(set) });
                 self.converse(Conversation { role: Role::Giving(cause), step: Step::Asked, set, with: to, since });
                 self.say_ask(set, StandbyStep::Me);
@@ -161,7 +163,7 @@ impl Node {
 
     fn acquire(&mut self, set: Holding, why: Why) {
         self.book.hold = self.book.hold.union(set);
-        self.evidence.note(set, &why, self.now);
+        self.evidence.note(set, &why, *self.now);
         self.report_decision(Decision::Acquire, set, why);
         for group in self.groups_in(set) {
             self.executor.want(&mut context!(self), group, true);
@@ -170,7 +172,7 @@ impl Node {
 
     fn release(&mut self, set: Holding, why: Why) {
         self.book.hold = self.book.hold.minus(set);
-        self.evidence.note(set, &why, self.now);
+        self.evidence.note(set, &why, *self.now);
         self.report_decision(Decision::Release, set, why);
         for group in self.groups_in(set) {
             self.executor.want(&mut context!(self), group, false);
@@ -254,7 +256,7 @@ impl Node {
         self.book.said = None;
         if self.nodes.get(from).is_some_and(|peer| peer.claim.is_none()) {
             // Now it is ready; our own question may have come too early for it. The answer goes out first.
-            self.deadlines.set(Timer::Starting, self.now);
+            self.deadlines.set(Timer::Starting, *self.now);
         }
     }
 
@@ -266,7 +268,7 @@ impl Node {
         if !self.book.starting_said || self.later_claim(from, seq).is_some() {
             return;
         }
-        let now = self.now;
+        let now = *self.now;
         let Some(peer) = self.nodes.get_mut(from) else { return };
         let before = peer.claim;
         let held = before.map_or(Holding::NONE, |claim| claim.hold);
@@ -278,7 +280,7 @@ impl Node {
             stable: resource.stable.unwrap_or_else(|| before.is_some_and(|claim| claim.stable)),
             releasing: matches!(resource.info.as_deref(), Some("standby" | "shutdown")),
             seq,
-            since: before.filter(|_| held == holding).map_or(now, |claim| claim.since),
+            since: before.filter(|_| held == holding).map_or(Aside(now), |claim| claim.since),
         });
         self.evidence.unanswered = 0;
         if self.nodes.get(from).is_some_and(|peer| peer.claim.is_some_and(|claim| claim.releasing))
@@ -302,8 +304,8 @@ impl Node {
                 }
                 self.deadlines.clear(Timer::Takeover);
                 self.report(Event::StandbyAsked { node: self.name(from), set: which(ask.holding) });
-                let set = ask.holding;
-                self.converse(Conversation { role: Role::Taking, step: Step::Asked, set, with: from, since: seq });
+                let (set, since) = (ask.holding, Of { node: from, value: seq });
+                self.converse(Conversation { role: Role::Taking, step: Step::Asked, set, with: from, since });
                 self.say_ask(set, StandbyStep::Other);
             }
             Heard::Release => {
@@ -325,14 +327,13 @@ impl Node {
             Heard::Acquire => {
                 let known = self.book.conversation.clone();
                 let (role, step, set) = (Role::Taking, Step::Working, ask.holding);
-                let conversation = known.map_or(Conversation { role, step, set, with: from, since: seq }, |known| {
-                    Conversation { step, ..known }
-                });
+                let begun = Conversation { role, step, set, with: from, since: Of { node: from, value: seq } };
+                let conversation = known.map_or(begun, |known| Conversation { step, ..known });
                 let (set, given) = (conversation.ours(), which(conversation.set));
                 // It says that nothing of the set runs there any more, whatever became of the message that said so first.
                 if let Some(peer) = self.nodes.get_mut(from) {
-                    let held = peer.claim.map_or(Holding::NONE, |claim| claim.hold);
-                    let hold = held.minus(conversation.set);
+                    let before = peer.claim.map_or(Holding::NONE, |claim| claim.hold);
+                    let hold = before.minus(conversation.set);
                     peer.claim = Some(Claim { hold, stable: false, releasing: false, seq, since: self.now });
                 }
                 self.converse(conversation);
@@ -385,10 +386,10 @@ impl Node {
     fn taken(&mut self) {
         let Some(conversation) = self.book.conversation.take() else { return };
         self.deadlines.clear(Timer::Standby);
-        let now = self.now;
+        let now = *self.now;
         if let Some(claim) = self.nodes.get_mut(conversation.with).and_then(|peer| peer.claim.as_mut()) {
             claim.hold = claim.hold.union(conversation.set.exchanged());
-            claim.since = now;
+            claim.since = Aside(now);
         }
         if conversation.set.foreign {
             self.book.needs_failback = false;

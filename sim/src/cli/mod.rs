@@ -4,9 +4,11 @@
 //! Exit status 0: all is well; 1: something that should hold does not; 2: what was asked for could not be done.
 
 mod bench;
+mod explore;
 mod list;
 mod run;
 mod swarm;
+mod sweep;
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::{Parser, Subcommand};
@@ -29,6 +31,9 @@ enum Command {
     Run(run::RunArgs),
     /// Search random storms for one that breaks a property; shrink it. Exit status 1 if one was found.
     Swarm(swarm::SwarmArgs),
+    Explore(explore::ExploreArgs),
+    /// Run a grid of parameters with many seeds, and draw what came of it.
+    Sweep(sweep::SweepArgs),
     /// List the scenarios that come with the program.
     List,
     /// Measure how fast a quiet pair is simulated.
@@ -40,6 +45,8 @@ pub(crate) fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run::main(&args),
         Command::Swarm(args) => swarm::main(&args),
+        Command::Explore(args) => args.run(),
+        Command::Sweep(args) => sweep::main(&args),
         Command::List => list::main(),
         Command::Bench(args) => bench::main(&args),
     };

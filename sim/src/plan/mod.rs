@@ -14,7 +14,7 @@ use hb_core::{Verb, Which};
 use net::NetRule;
 use std::time::Duration;
 
-pub(crate) use script::configure;
+pub(crate) use script::{configure, nearest};
 
 /// A scenario.
 #[derive(Clone, Debug)]

@@ -153,8 +153,12 @@ impl Maker {
                         let _ = writeln!(text, "ucast eth{number} 10.0.0.{host}");
                     }
                 }
-                1 => text += &format!("mcast eth{number} 225.0.0.{number} 694 1 0\n"),
-                _ => text += &format!("bcast eth{number}\n"),
+                1 => {
+                    let _ = writeln!(text, "mcast eth{number} 225.0.0.{number} 694 1 0");
+                }
+                _ => {
+                    let _ = writeln!(text, "bcast eth{number}");
+                }
             }
         }
         text
@@ -285,7 +289,8 @@ impl Maker {
     fn fault(&mut self, plan: &mut Plan, kind: Kind, at: Duration) {
         let host = self.host();
         let other = (host + 1 + self.host().min(self.nodes.saturating_sub(2))) % self.nodes;
-        let ends = at + self.lasts(plan);
+        let lasts = self.lasts(plan);
+        let ends = at + lasts;
         let one = self.interface(plan, host);
         let mut add = |at: Duration, event: Event| plan.events.push((at, event));
         match kind {
@@ -335,7 +340,7 @@ impl Maker {
                 add(ends, Event::Open(host, other, one));
             }
             Kind::Flap => {
-                let (down, up) = ((ends - at) / 4, (ends - at) / 8);
+                let (down, up) = (lasts / 4, lasts / 8);
                 for flap in 0..4_u32 {
                     add(at + (down + up) * flap, Event::Cut(host, one.clone()));
                     add(at + (down + up) * flap + down, Event::Heal(host, one.clone()));

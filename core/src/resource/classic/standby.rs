@@ -18,6 +18,7 @@
 use super::{Book, Intent, is_stable};
 use crate::action::Cancellation;
 use crate::ids::{ClientId, NodeId, Seq};
+use crate::mark::Of;
 use crate::resource::{Doing, PeerView, Phase, View};
 use crate::wire::message::{Holding, StandbyStep};
 use core::time::Duration;
@@ -36,7 +37,7 @@ pub(crate) struct Conversation {
     pub(crate) set: Holding,
     pub(crate) with: NodeId,
     /// Messages of the other node up to this number belong to earlier conversations.
-    pub(crate) since: Seq,
+    pub(crate) since: Of<Seq>,
 }
 
 /// Which side of it we are.
@@ -99,7 +100,7 @@ pub(super) fn proceed(view: &View, book: &Book) -> Option<Intent> {
     let Some(peer) = view.peers.iter().find(|peer| peer.node == conversation.with && !peer.is_out()) else {
         return Some(Intent::Cancel(Cancellation::PeerDied));
     };
-    let claim = peer.claim.filter(|claim| claim.seq > conversation.since && claim.stable && !claim.releasing);
+    let claim = peer.claim.filter(|claim| claim.seq > *conversation.since && claim.stable && !claim.releasing);
     let groups = || view.groups_in(conversation.ours()).map(|group| group.doing);
     match (conversation.role, conversation.step) {
         (Role::Giving(_), Step::Working) if groups().any(|doing| doing == Doing::Stuck) => {
@@ -150,7 +151,7 @@ pub(crate) fn on_ask(view: &View, book: &Book, from: NodeId, seq: Seq, info: Sta
             (Role::Giving(_), Step::Asked) if conversation.with == from && from < view.me => Heard::Answer,
             _ => Heard::Ignore("Standby in progress"),
         },
-        (_, Some(conversation)) if conversation.with == from && seq > conversation.since => {
+        (_, Some(conversation)) if conversation.with == from && seq > *conversation.since => {
             match (info, conversation.role, conversation.step) {
                 (StandbyStep::Other, Role::Giving(_), Step::Asked) => Heard::Release,
                 (StandbyStep::Done, Role::Giving(_), Step::Handed) => Heard::Taken,
