@@ -81,6 +81,7 @@ pub fn play_watched(
 ) -> (World, Option<Verdict>) {
     let mut world = World::new(plan, seed, detail);
     prepare(&mut world);
+    world.prepare();
     for host in &plan.boot {
         world.happen(&Event::Start(*host));
     }

@@ -63,9 +63,8 @@ impl Check for Announced {
             match &mut self.sole[at] {
                 Some((known, since, judged)) if *known == host => {
                     // Two that have had it without knowing of each other may end without knowing, too.
-                    let is_known = believed.is_none_or(|other| {
-                        host == other || !moment.contact.lasts(moment.now, host, other).is_zero()
-                    });
+                    let is_known = believed
+                        .is_none_or(|other| host == other || !moment.contact.lasts(moment.now, host, other).is_zero());
                     if !is_managed || !is_known {
                         *since = moment.now;
                     } else if !*judged && moment.now.since(*since) > soon {

@@ -28,11 +28,7 @@ pub struct SingleOwner {
 impl SingleOwner {
     /// The checker of a plan.
     pub fn new(plan: &Plan) -> SingleOwner {
-        SingleOwner {
-            policy: plan.policy,
-            release: release_bound(plan),
-            reported: Vec::new(),
-        }
+        SingleOwner { policy: plan.policy, release: release_bound(plan), reported: Vec::new() }
     }
 
     /// Whether one of the hazards explains that these two run something of a group.

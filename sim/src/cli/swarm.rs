@@ -103,9 +103,10 @@ fn print_text(outcome: &Outcome, took: f64) {
 fn print_json(outcome: &Outcome, took: f64) {
     let coverage: serde_json::Map<_, _> =
         outcome.coverage.counts().map(|(name, count)| (name.to_owned(), json!(count))).collect();
-    let broken = outcome.broken.as_ref().map(|(seed, violation)| {
-        json!({"seed": seed, "check": violation.check, "what": violation.what})
-    });
+    let broken = outcome
+        .broken
+        .as_ref()
+        .map(|(seed, violation)| json!({"seed": seed, "check": violation.check, "what": violation.what}));
     println!(
         "{}",
         json!({

@@ -89,16 +89,9 @@ pub fn plan(seed: u64, nodes: usize) -> Plan {
     let mut plan = Plan {
         title: format!("seed {seed}"),
         hosts,
-        groups: Vec::new(),
         boot: (0..nodes).collect(),
-        settle: false,
-        net: Vec::new(),
-        quirks: Vec::new(),
-        events: Vec::new(),
-        calm: None,
-        expectations: Vec::new(),
         policy: Policy { hazards: true, ..Policy::default() },
-        end: Duration::ZERO,
+        ..Plan::default()
     };
     plan.net = maker.weather();
     plan.quirks = maker.quirks(&plan);
@@ -360,9 +353,7 @@ impl Maker {
 
     fn bad_weather(&mut self, kind: Kind) -> (Change, Change) {
         match kind {
-            Kind::Loss => {
-                (Change::Loss(Loss::Independent(self.ppm(900_000))), Change::Loss(Loss::Independent(Ppm(0))))
-            }
+            Kind::Loss => (Change::Loss(Loss::Independent(self.ppm(900_000))), Change::Loss(Loss::Independent(Ppm(0)))),
             Kind::Bursts => {
                 let (begin, end) = (self.ppm(200_000), self.ppm(400_000));
                 let loss = Loss::Bursts { begin, end, good: Ppm(0), bad: Ppm(950_000) };
