@@ -19,10 +19,15 @@ impl Parser<'_> {
         let mut hosts = Vec::new();
         for name in self.nodes.clone() {
             let texts = self.files.each_ref().map(|file| file.of(&name).to_owned());
-            let (config, mut problems) = self.read(&name, &texts);
+            let (config, problems) = self.read(&name, &texts);
             if self.refusals.is_empty() {
-                // The same texts have the same problems for every node.
-                self.refusals.append(&mut problems);
+                // The same texts have the same problems for every node. Their places are those of another file.
+                let here = |problem: Diagnostic| {
+                    let (file, line) = (&problem.file, problem.span.line);
+                    let message = format!("{file} of {name}, line {line}: {}", problem.message);
+                    Diagnostic { file: self.file.clone(), span: Span::FILE, message, ..problem }
+                };
+                self.refusals = problems.into_iter().map(here).collect();
             }
             let Some(config) = config else { continue };
             let mut host = HostPlan::new(texts, config);
