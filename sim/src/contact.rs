@@ -1,7 +1,8 @@
 //! Who heard whom: heartbeats that reached a running daemon, seen from outside.
 //!
-//! Two hosts are in contact while each hears the other's heartbeats without a silence as long as the other's dead time.
-//! What a rule book can know of the other side ends with contact, and has to be right some time after it began.
+//! Two hosts are in contact while each hears the other's heartbeats and misses at most two in a row. What a rule book can
+//! know of the other side ends with contact, and has to be right some time after it began. (A host may be buried only after
+//! its dead time; a network that loses most of what is said is no contact, though, on which anything can be agreed.)
 
 use crate::label::Label;
 use crate::plan::Plan;
@@ -15,6 +16,8 @@ use std::time::Duration;
 pub struct Contact {
     /// By host: the least silence after which another may bury it, as the fastest of all clocks counts it.
     limits: Vec<Duration>,
+    /// By host: the silence that ends contact.
+    gaps: Vec<Duration>,
     ears: Vec<Ear>,
 }
 
@@ -36,8 +39,13 @@ impl Contact {
             // A clock that is fast, and what rounding adds.
             (time - time / 1_000_000 * drift.min(1_000_000)).saturating_sub(Duration::from_millis(1))
         };
+        let gap = |config: &Config| (config.timing().keepalive() * 7 / 2).min(limit(config));
         let hosts = plan.hosts.len();
-        Contact { limits: plan.configs().map(limit).collect(), ears: vec![Ear::default(); hosts * hosts] }
+        Contact {
+            limits: plan.configs().map(limit).collect(),
+            gaps: plan.configs().map(gap).collect(),
+            ears: vec![Ear::default(); hosts * hosts],
+        }
     }
 
     /// The least silence after which others may bury a host.
@@ -51,7 +59,7 @@ impl Contact {
 
     /// A frame of `from` reached the daemon of `to`.
     pub(crate) fn hear(&mut self, now: Instant, to: usize, from: usize, label: Label) {
-        let limit = self.limits[from];
+        let gap = self.gaps[from];
         let ear = &mut self.ears[to * self.limits.len() + from];
         let number = (label.generation, label.seq.unwrap_or_default());
         // A late copy says nothing about now.
@@ -59,7 +67,7 @@ impl Contact {
             return;
         }
         ear.newest = number;
-        if ear.since.is_none() || now.since(ear.last) >= limit {
+        if ear.since.is_none() || now.since(ear.last) >= gap {
             ear.since = Some(now);
             ear.silences += 1;
         }
@@ -76,7 +84,7 @@ impl Contact {
     pub fn lasts(&self, now: Instant, one: usize, other: usize) -> Duration {
         let hears = |to: usize, from: usize| {
             let ear = self.ear(to, from);
-            ear.since.filter(|_| now.since(ear.last) < self.limits[from])
+            ear.since.filter(|_| now.since(ear.last) < self.gaps[from])
         };
         match (hears(one, other), hears(other, one)) {
             (Some(first), Some(second)) => now.since(first.max(second)),

@@ -370,6 +370,14 @@ impl Ground {
         interfaces.into_iter()
     }
 
+    /// The groups that have an address.
+    pub fn groups_of(&self, address: IpAddr) -> impl Iterator<Item = usize> {
+        let client = self.clients.iter().find(|client| client.address == address);
+        let resources = client.map_or(&[][..], |client| client.resources.as_slice());
+        let has = |group: &usize| resources.iter().any(|resource| self.groups[*group].resources.contains(resource));
+        (0..self.groups.len()).filter(has)
+    }
+
     /// How often the host was told to start or stop something since the scenario began.
     pub fn calls(&self, host: usize) -> u32 {
         self.calls[host]

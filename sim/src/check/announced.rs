@@ -3,7 +3,7 @@
 //! Clients believe the last announcement. Whoever has an address alone, is reached by clients and is managed by a
 //! daemon must be the one that they believe, soon after it became the only one (PRODUCT, wish 4).
 
-use super::{Check, Fact, Moment};
+use super::{Check, Fact, Moment, is_orphan, is_stuck};
 use crate::ground::Power;
 use crate::plan::Event;
 use hb_core::time::Instant;
@@ -58,14 +58,18 @@ impl Check for Announced {
                 self.sole[at] = None;
                 continue;
             };
-            // Nobody speaks for what a dead daemon left, nor for one that is not scheduled.
+            // Nobody speaks for what a dead daemon left, or could not stop, nor for one that is not scheduled.
             let is_managed = moment.is_managed(host) && !matches!(fact, Fact::Scheduled(..));
             match &mut self.sole[at] {
                 Some((known, since, judged)) if *known == host => {
                     // Two that have had it without knowing of each other may end without knowing, too.
                     let is_known = believed
                         .is_none_or(|other| host == other || !moment.contact.lasts(moment.now, host, other).is_zero());
-                    if !is_managed || !is_known {
+                    let is_left = moment
+                        .ground
+                        .groups_of(address)
+                        .any(|group| is_orphan(moment, group, host) || is_stuck(moment, group, host));
+                    if !is_managed || !is_known || is_left {
                         *since = moment.now;
                     } else if !*judged && moment.now.since(*since) > soon {
                         *judged = true;

@@ -20,7 +20,7 @@ pub use liveness::Liveness;
 pub use moves::{Flapping, Sticky};
 pub use proof::BeforeTakeover;
 pub use single_owner::SingleOwner;
-pub(crate) use single_owner::{is_orphan, release_bound};
+pub(crate) use single_owner::{is_orphan, is_stuck, release_bound};
 
 use crate::contact::Contact;
 use crate::ground::Ground;

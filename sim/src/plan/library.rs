@@ -8,7 +8,20 @@ macro_rules! scenarios {
     };
 }
 
-scenarios!("F1", "F2", "F4", "F6", "P1", "S1", "S3", "T1", "start-fails-quietly");
+scenarios!(
+    "F1",
+    "F2",
+    "F4",
+    "F6",
+    "P1",
+    "S1",
+    "S3",
+    "T1",
+    "start-fails-quietly",
+    "late-request",
+    "lost-release",
+    "status-unknown"
+);
 
 /// What a scenario is about, whether it can be run or not.
 pub fn title(text: &str) -> &str {

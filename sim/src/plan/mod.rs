@@ -16,7 +16,7 @@ use net::NetRule;
 use std::net::IpAddr;
 use std::time::Duration;
 
-pub(crate) use script::configure;
+pub(crate) use script::{configure, nearest};
 
 /// A scenario.
 #[derive(Clone, Debug, Default)]

@@ -388,7 +388,7 @@ fn words(line: &str, number: u32, begin: usize) -> Vec<Word<'_>> {
 }
 
 /// The known word that a mistyped one was meant to be.
-pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     known
         .iter()
         .copied()
