@@ -9,7 +9,7 @@ mod sweep;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use hb_sim::{Plan, Report, bench, library};
+use hb_sim::{Plan, Report, bench, library, pending};
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
@@ -72,6 +72,9 @@ fn run(command: &Command) -> Result<ExitCode> {
                 let what = || format!("no scenario is called {scenario}, and no such file can be read");
                 (scenario.clone(), std::fs::read_to_string(Path::new(scenario)).with_context(what)?)
             };
+            if let Some(reason) = pending::reason(scenario) {
+                eprintln!("{scenario} is not met yet: {reason}");
+            }
             let plan = match Plan::parse(&name, &text) {
                 Ok(plan) => plan,
                 Err(problems) => {
@@ -91,8 +94,10 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Sweep(args) => return sweep::main(args),
         Command::List => {
             for (name, text) in library::ALL {
-                let title = Plan::parse(name, text).map_or_else(|_| "cannot be read".to_owned(), |plan| plan.title);
-                println!("{name:<5} {title}");
+                println!("{name:<11} {}", library::title(text));
+                if let Some(reason) = pending::reason(name) {
+                    println!("{:<11}   pending: {reason}", "");
+                }
             }
         }
         Command::Explore(explore) => return explore.run(),
@@ -122,6 +127,9 @@ fn print_text(name: &str, report: &Report, timeline: bool) {
             None => println!("  ok      {}", verdict.what),
             Some(why) => println!("  MISSED  {}: {why}", verdict.what),
         }
+    }
+    for served in &report.served {
+        println!("  {served}");
     }
     if let Some(digest) = report.digest {
         println!("  digest of both runs {digest:016x}");

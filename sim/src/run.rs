@@ -4,6 +4,7 @@ use crate::check::Violation;
 use crate::judge;
 use crate::plan::{Event, Plan};
 use crate::recording::{Detail, Recording};
+use crate::summary::{self, Served};
 use crate::world::World;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub struct Report {
     pub verdicts: Vec<Verdict>,
     /// Every property that did not hold.
     pub violations: Vec<Violation>,
+    /// How each group was served.
+    pub served: Vec<Served>,
     /// What happened.
     pub recording: Recording,
     /// The digest of both runs, if they were equal.
@@ -62,6 +65,7 @@ pub fn run(plan: &Plan, seed: u64, detail: Detail) -> Report {
         title: plan.title.clone(),
         verdicts,
         digest: equal.then(|| world.digest()),
+        served: summary::served(&world),
         violations: world.violations,
         recording: world.recording,
     }
