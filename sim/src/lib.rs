@@ -43,7 +43,7 @@ pub mod world;
 pub use network::Lost;
 pub use plan::{Plan, library, pending};
 pub use recording::{Detail, Recording};
-pub use run::{Report, run};
+pub use run::{Report, run, run_once};
 
 /// Problems of a scenario, drawn with the lines they stand in.
 pub fn render_all(diagnostics: &[hb_core::config::Diagnostic], text: &str) -> String {

@@ -69,8 +69,8 @@ impl fmt::Display for Served {
             }
             f.write_str(",")?;
         }
-        write!(f, " gap {:.1} s", self.gap.as_secs_f64())?;
-        if self.overlap.is_zero() { Ok(()) } else { write!(f, ", two owners for {:.1} s", self.overlap.as_secs_f64()) }
+        write!(f, " gap {:.2} s", self.gap.as_secs_f64())?;
+        if self.overlap.is_zero() { Ok(()) } else { write!(f, ", two owners for {:.2} s", self.overlap.as_secs_f64()) }
     }
 }
 

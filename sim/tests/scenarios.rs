@@ -132,13 +132,17 @@ fn another_seed_is_another_run_with_the_same_outcome() {
     assert_ne!(reports[0].digest, reports[1].digest);
 }
 
+const MOST_IS_SAID: [&str; 10] = ["F1", "F2", "F4", "F6", "P1", "S1", "S3", "T1", "T6", "lost-release"];
+
 /// Messages that overtake each other delay nothing but what has to be asked for again.
 #[test]
 fn every_scenario_passes_with_reordering() {
     for (name, text) in library::ALL.iter().filter(|(name, _)| pending::reason(name).is_none()) {
         let text = text.replace("base C2\n", "base C2\nnet reorder 1\n");
-        for seed in 1..=20 {
-            let report = hb_sim::run(&Plan::parse(name, &text).unwrap(), seed, Detail::Lines);
+        // Those where most is said get the most luck.
+        let seeds = if MOST_IS_SAID.contains(name) { 20 } else { 3 };
+        for seed in 1..=seeds {
+            let report = hb_sim::run_once(&Plan::parse(name, &text).unwrap(), seed, Detail::Lines);
             let missed: Vec<_> = report.verdicts.iter().filter(|verdict| verdict.missed.is_some()).collect();
             assert!(missed.is_empty(), "{name}, seed {seed}: {missed:#?}\n{}", report.recording.timeline());
         }
@@ -178,7 +182,7 @@ fn what_a_plan_prints_is_the_same_plan() {
             continue;
         }
         let plans = [(*text).to_owned(), print(text)].map(|text| Plan::parse(name, &text).unwrap());
-        let digests = plans.map(|plan| hb_sim::run(&plan, 3, Detail::Lines).digest);
+        let digests = plans.map(|plan| hb_sim::run::play(&plan, 3, Detail::Quiet).0.digest());
         assert_eq!(digests[0], digests[1], "{name}");
     }
 }
