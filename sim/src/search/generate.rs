@@ -97,16 +97,9 @@ pub fn plan(seed: u64, nodes: usize) -> Plan {
     let mut plan = Plan {
         title: format!("seed {seed}"),
         hosts,
-        groups: Vec::new(),
         boot: (0..nodes).collect(),
-        settle: false,
-        net: Vec::new(),
-        quirks: Vec::new(),
-        events: Vec::new(),
-        calm: None,
-        expectations: Vec::new(),
         policy: Policy { hazards: true, ..Policy::default() },
-        end: Duration::ZERO,
+        ..Plan::default()
     };
     plan.net = maker.weather();
     plan.quirks = maker.quirks(&plan);
