@@ -62,6 +62,7 @@ impl World {
         self.tell(&Fact::Sent(host, medium, frame));
         let mut passages = std::mem::take(&mut self.passages);
         self.network.send(self.now, host, medium, frame.len(), &mut passages);
+        self.transmissions += 1;
         for passage in passages.drain(..) {
             self.note_packet(host, medium, passage, frame);
             let Fate::Arrives { at, wrong } = passage.fate else { continue };
