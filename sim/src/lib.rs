@@ -26,6 +26,7 @@ pub mod ground;
 mod host;
 mod judge;
 pub mod label;
+pub mod model;
 mod network;
 pub mod plan;
 pub mod recording;
