@@ -1,4 +1,6 @@
 //! A newtype for every identifier and counter, so that none can be taken for another.
+//!
+//! Those that count from an arbitrary origin hash as marks, see `mark.rs`.
 
 use core::fmt;
 use core::str::FromStr;
@@ -32,7 +34,7 @@ index! {
 }
 
 /// An action whose result comes back as [`Input::OpDone`](crate::Input::OpDone); never used twice in the life of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OpId(pub u64);
 
 /// A connected client, named by the shell; never used twice in the life of a node.
@@ -40,7 +42,7 @@ pub struct OpId(pub u64);
 pub struct ClientId(pub u64);
 
 /// A message number of one sender: 1 for the first message of its process (WIRE 7).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seq(pub u64);
 
 impl Seq {
@@ -57,7 +59,7 @@ impl Seq {
 }
 
 /// The life of a node's process: higher after every start (WIRE 8).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Generation(pub u64);
 
 impl fmt::Display for Generation {

@@ -8,7 +8,8 @@ use core::fmt;
 use core::time::Duration;
 
 /// A point on the monotonic clock of this node, in nanoseconds since an origin chosen by the shell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// It hashes as a mark, see `mark.rs`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(u64);
 
 impl Instant {

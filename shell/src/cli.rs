@@ -135,6 +135,12 @@ struct Move {
 
 /// The program `heartbeat`.
 pub fn main() -> ExitCode {
+    // Whoever decides about resources must not go on after a fault: a panic ends the process at once.
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        tell(info);
+        std::process::abort();
+    }));
     let cli = Cli::parse();
     if cli.command.is_some() && cli.legacy.is_given() {
         let text = "the letters of 3.0.6 stand alone, not before a command";

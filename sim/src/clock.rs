@@ -68,6 +68,12 @@ impl Clock {
         self.stands = true;
     }
 
+    /// The machine was switched off: the monotonic clock begins at `reading`, and the wall clock goes on, being a battery's.
+    pub(crate) fn restart(&mut self, now: Instant, reading: Instant) {
+        self.thaw(now);
+        (self.anchor, self.reading) = (now, reading);
+    }
+
     /// They run on from where they stood.
     pub(crate) fn thaw(&mut self, now: Instant) {
         if self.stands {

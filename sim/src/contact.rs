@@ -1,9 +1,12 @@
 //! Who heard whom: heartbeats that reached a running daemon, seen from outside.
 //!
-//! Two hosts are in contact while each hears the other's heartbeats without a silence as long as the other's dead time.
-//! What a rule book can know of the other side ends with contact, and has to be right some time after it began.
+//! Two hosts are in contact while each hears the other's heartbeats and misses at most two in a row. What a rule book can
+//! know of the other side ends with contact, and has to be right some time after it began. (A host may be buried only after
+//! its dead time; a network that loses most of what is said is no contact, though, on which anything can be agreed.)
 
 use crate::label::Label;
+use crate::plan::Plan;
+use hb_core::config::Config;
 use hb_core::ids::{Generation, Seq};
 use hb_core::time::Instant;
 use std::time::Duration;
@@ -11,7 +14,10 @@ use std::time::Duration;
 /// For every ordered pair, when one heard the other.
 #[derive(Clone, Debug)]
 pub struct Contact {
-    hosts: usize,
+    /// By host: the least silence after which another may bury it, as the fastest of all clocks counts it.
+    limits: Vec<Duration>,
+    /// By host: the silence that ends contact.
+    gaps: Vec<Duration>,
     ears: Vec<Ear>,
 }
 
@@ -26,20 +32,42 @@ struct Ear {
 }
 
 impl Contact {
-    pub(crate) fn new(hosts: usize) -> Contact {
-        Contact { hosts, ears: vec![Ear::default(); hosts * hosts] }
+    pub(crate) fn new(plan: &Plan) -> Contact {
+        let drift = plan.hosts.iter().map(|host| host.drift_ppm.unsigned_abs()).max().unwrap_or(0);
+        let limit = |config: &Config| {
+            let time = config.timing().deadtime();
+            // A clock that is fast, and what rounding adds.
+            (time - time / 1_000_000 * drift.min(1_000_000)).saturating_sub(Duration::from_millis(1))
+        };
+        let gap = |config: &Config| (config.timing().keepalive() * 7 / 2).min(limit(config));
+        let hosts = plan.hosts.len();
+        Contact {
+            limits: plan.configs().map(limit).collect(),
+            gaps: plan.configs().map(gap).collect(),
+            ears: vec![Ear::default(); hosts * hosts],
+        }
+    }
+
+    /// The least silence after which others may bury a host.
+    pub fn limit(&self, host: usize) -> Duration {
+        self.limits[host]
+    }
+
+    fn ear(&self, to: usize, from: usize) -> &Ear {
+        &self.ears[to * self.limits.len() + from]
     }
 
     /// A frame of `from` reached the daemon of `to`.
-    pub(crate) fn hear(&mut self, now: Instant, to: usize, from: usize, label: Label, dead_time: Duration) {
-        let ear = &mut self.ears[to * self.hosts + from];
+    pub(crate) fn hear(&mut self, now: Instant, to: usize, from: usize, label: Label) {
+        let gap = self.gaps[from];
+        let ear = &mut self.ears[to * self.limits.len() + from];
         let number = (label.generation, label.seq.unwrap_or_default());
         // A late copy says nothing about now.
         if !label.is_status || number <= ear.newest {
             return;
         }
         ear.newest = number;
-        if ear.since.is_none() || now.since(ear.last) >= dead_time {
+        if ear.since.is_none() || now.since(ear.last) >= gap {
             ear.since = Some(now);
             ear.silences += 1;
         }
@@ -48,17 +76,17 @@ impl Contact {
 
     /// For how long `to` has not heard `from`; `None` if it never has in this life.
     pub fn silence(&self, now: Instant, to: usize, from: usize) -> Option<Duration> {
-        let ear = &self.ears[to * self.hosts + from];
+        let ear = self.ear(to, from);
         ear.since.map(|_| now.since(ear.last))
     }
 
-    /// For how long two hosts have been in contact, each with its own dead time.
-    pub fn lasts(&self, now: Instant, one: (usize, Duration), other: (usize, Duration)) -> Duration {
-        let hears = |to: usize, (from, dead_time): (usize, Duration)| {
-            let ear = &self.ears[to * self.hosts + from];
-            ear.since.filter(|_| now.since(ear.last) < dead_time)
+    /// For how long two hosts have been in contact.
+    pub fn lasts(&self, now: Instant, one: usize, other: usize) -> Duration {
+        let hears = |to: usize, from: usize| {
+            let ear = self.ear(to, from);
+            ear.since.filter(|_| now.since(ear.last) < self.gaps[from])
         };
-        match (hears(one.0, other), hears(other.0, one)) {
+        match (hears(one, other), hears(other, one)) {
             (Some(first), Some(second)) => now.since(first.max(second)),
             _ => Duration::ZERO,
         }

@@ -39,8 +39,8 @@ pub enum Share {
 pub struct Ground {
     groups: Vec<Group>,
     resources: Vec<Placed>,
-    /// On each host, what runs, by resource.
-    running: Vec<Vec<bool>>,
+    /// On each host, what runs, by resource, and which life of the daemon started it.
+    running: Vec<Vec<Option<u64>>>,
     power: Vec<Power>,
     /// How often each host was told to start or stop something.
     calls: Vec<u32>,
@@ -141,7 +141,7 @@ impl Ground {
             }
         }
         Ground {
-            running: vec![vec![false; resources.len()]; hosts],
+            running: vec![vec![None; resources.len()]; hosts],
             groups,
             resources,
             power: vec![Power::Off; hosts],
@@ -157,7 +157,7 @@ impl Ground {
     pub(crate) fn set_power(&mut self, now: Instant, host: usize, power: Power) {
         self.power[host] = power;
         if power == Power::Off {
-            self.running[host].fill(false);
+            self.running[host].fill(None);
         }
         self.look(now);
     }
@@ -166,9 +166,10 @@ impl Ground {
         self.calls[host] += 1;
     }
 
-    /// A resource runs on a host from now on, or does not; whether that is a change.
-    pub(crate) fn set_running(&mut self, now: Instant, host: usize, resource: usize, runs: bool) -> bool {
-        let changes = std::mem::replace(&mut self.running[host][resource], runs) != runs;
+    /// A resource runs on a host from now on, started by that life of its daemon, or does not; whether that is a change.
+    pub(crate) fn set_running(&mut self, now: Instant, host: usize, resource: usize, by: Option<u64>) -> bool {
+        let changes = self.running[host][resource].is_some() != by.is_some();
+        self.running[host][resource] = by;
         if changes {
             self.look(now);
         }
@@ -237,7 +238,7 @@ impl Ground {
         for at in 0..self.clients.len() {
             let client = &self.clients[at];
             let answers = client.cached.is_some_and(|host| {
-                let here = |resource: &usize| self.running[host][*resource] && self.is_reachable(host, *resource);
+                let here = |resource: &usize| self.runs(host, *resource) && self.is_reachable(host, *resource);
                 client.resources.iter().any(here)
             });
             let client = &mut self.clients[at];
@@ -300,7 +301,7 @@ impl Ground {
     /// The same, of a machine that stands still, too: what it will have when it goes on.
     pub fn share_even_if_still(&self, group: usize, host: usize) -> Share {
         let resources = &self.groups[group].resources;
-        let runs = resources.iter().filter(|resource| self.running[host][**resource]).count();
+        let runs = resources.iter().filter(|resource| self.runs(host, **resource)).count();
         match runs {
             0 => Share::Nothing,
             all if all == resources.len() => Share::All,
@@ -330,12 +331,24 @@ impl Ground {
 
     /// Whether a resource runs on a host.
     pub fn runs(&self, host: usize, resource: usize) -> bool {
-        self.running[host][resource]
+        self.running[host][resource].is_some()
+    }
+
+    /// Whether something of a group runs on a host that an earlier life of its daemon started.
+    pub fn is_orphaned(&self, group: usize, host: usize, life: u64) -> bool {
+        let mut resources = self.groups[group].resources.iter();
+        resources.any(|resource| self.running[host][*resource].is_some_and(|starter| starter != life))
+    }
+
+    /// The addresses among the resources.
+    pub(crate) fn address_resources(&self) -> impl Iterator<Item = usize> {
+        let is_address = |(_, resource): &(usize, &Placed)| resource.address.is_some();
+        self.resources.iter().enumerate().filter(is_address).map(|(at, _)| at)
     }
 
     /// Whether a host has an address up.
     pub fn has_address(&self, host: usize, address: IpAddr) -> bool {
-        let has = |client: &Client| client.resources.iter().any(|resource| self.running[host][*resource]);
+        let has = |client: &Client| client.resources.iter().any(|resource| self.runs(host, *resource));
         self.clients.iter().any(|client| client.address == address && has(client))
     }
 
@@ -355,6 +368,14 @@ impl Ground {
         let interfaces: BTreeSet<&str> =
             self.resources.iter().filter_map(|resource| Some(resource.address.as_ref()?.1.as_str())).collect();
         interfaces.into_iter()
+    }
+
+    /// The groups that have an address.
+    pub fn groups_of(&self, address: IpAddr) -> impl Iterator<Item = usize> {
+        let client = self.clients.iter().find(|client| client.address == address);
+        let resources = client.map_or(&[][..], |client| client.resources.as_slice());
+        let has = |group: &usize| resources.iter().any(|resource| self.groups[*group].resources.contains(resource));
+        (0..self.groups.len()).filter(has)
     }
 
     /// How often the host was told to start or stop something since the scenario began.

@@ -131,9 +131,10 @@ impl Host {
         self.waiting = Waiting::default();
     }
 
-    /// Power failed: what was not durable is lost.
-    pub(crate) fn lose_power(&mut self) {
+    /// Power failed: what was not durable is lost, and its monotonic clock begins anew.
+    pub(crate) fn lose_power(&mut self, now: Instant) {
         self.end();
+        self.clock.restart(now, first_reading(self.number));
         self.disk.generation = self.disk.durable;
         self.disk.lies = false;
         self.schedule = Schedule::Runs;

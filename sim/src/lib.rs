@@ -12,7 +12,10 @@
 //! | `ground.rs`, `contact.rs` | the truth: what runs where, who answers a client, who heard whom; never asks a node |
 //! | `check/` | one property a file, judged on the truth |
 //! | `recording.rs`, `timeline.rs` | what happened, as data and as prose |
+//! | `search/` | random plans, the smallest that breaks a property, what was reached |
 //! | `run.rs`, `judge.rs` | a scenario run twice and judged |
+//! | `explore/` | every interleaving of a pair within a budget of faults, on a small state of its own |
+//! | `sweep/` | a grid of parameters, many seeds: measured, drawn, compared with theory |
 
 #[path = "../../shell/src/render.rs"]
 pub mod render;
@@ -22,6 +25,7 @@ pub mod check;
 mod clock;
 pub mod contact;
 mod engine;
+pub mod explore;
 pub mod ground;
 mod host;
 mod judge;
@@ -31,6 +35,8 @@ mod network;
 pub mod plan;
 pub mod recording;
 pub mod run;
+pub mod search;
+pub mod sweep;
 pub mod timeline;
 pub mod world;
 

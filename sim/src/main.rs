@@ -1,5 +1,12 @@
 //! The program `hbsim`.
 
+#[path = "cli/explore.rs"]
+mod explore;
+#[path = "cli/swarm.rs"]
+mod swarm;
+#[path = "cli/sweep.rs"]
+mod sweep;
+
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use hb_sim::{Plan, Report, bench, library};
@@ -31,6 +38,11 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Search random storms for one that breaks a property; shrink it. Exit status 1 if one was found.
+    Swarm(swarm::SwarmArgs),
+    Explore(explore::ExploreArgs),
+    /// Run a grid of parameters with many seeds, and draw what came of it.
+    Sweep(sweep::SweepArgs),
     /// List the scenarios that come with the program.
     List,
     /// Measure how fast a quiet pair is simulated.
@@ -75,12 +87,15 @@ fn run(command: &Command) -> Result<ExitCode> {
             }
             return Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Command::Swarm(args) => return swarm::main(args),
+        Command::Sweep(args) => return sweep::main(args),
         Command::List => {
             for (name, text) in library::ALL {
                 let title = Plan::parse(name, text).map_or_else(|_| "cannot be read".to_owned(), |plan| plan.title);
                 println!("{name:<5} {title}");
             }
         }
+        Command::Explore(explore) => return explore.run(),
         Command::Bench { hours } => {
             let speed = bench::quiet_pair(*hours);
             let took = speed.took.as_secs_f64();

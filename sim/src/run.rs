@@ -8,9 +8,9 @@ use crate::world::World;
 use std::time::Duration;
 
 /// A pair has settled long before this, or never does.
-const SETTLE_LIMIT: Duration = Duration::from_mins(2);
+pub(crate) const SETTLE_LIMIT: Duration = Duration::from_mins(2);
 /// How much happens before a settled pair is taken for settled: its announcements and acknowledgements are over.
-const SETTLE_REST: Duration = Duration::from_secs(6);
+pub(crate) const SETTLE_REST: Duration = Duration::from_secs(6);
 
 /// What came of a scenario.
 #[derive(Clone, Debug)]

@@ -150,7 +150,7 @@ impl World {
             operations: BTreeMap::new(),
             clients: 0,
             words: vec!["down"; plan.hosts.len()],
-            contact: Contact::new(plan.hosts.len()),
+            contact: Contact::new(plan),
             hasher: StableHasher::default(),
             steps: 0,
             is_calm: false,
@@ -282,8 +282,7 @@ impl World {
     fn hand_over(&mut self, host: usize, packet: &Travelling) {
         let Travelling { from, life, medium, frame, label } = packet;
         if let Some(label) = label {
-            let dead_time = self.plan.hosts[*from].config.timing().deadtime();
-            self.contact.hear(self.now, host, *from, *label, dead_time);
+            self.contact.hear(self.now, host, *from, *label);
         }
         self.tell(&Fact::Arrives(&Arrival { to: host, from: *from, life: *life, frame, label: *label }));
         self.step(host, Input::Frame { medium: *medium, bytes: frame });

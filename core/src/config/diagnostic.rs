@@ -171,6 +171,12 @@ codes! {
     ScenarioWord = "E0601", "The first word of a line of a scenario is unknown.";
     ScenarioValue = "E0602", "A word of a scenario is none of those that may stand there.";
     ScenarioIncomplete = "E0603", "A scenario lacks a line, or a line lacks a word.";
+
+    SweepSyntax = "E0621", "The plan of a sweep is not TOML.";
+    SweepKey = "E0622", "A key in the plan of a sweep is unknown.";
+    SweepValue = "E0623", "A value in the plan of a sweep is none of those that may stand there.";
+    SweepIncomplete = "E0624", "The plan of a sweep lacks a key.";
+    SweepImpossible = "E0625", "The plan of a sweep combines values that no cluster can have.";
 }
 
 impl Code {

@@ -5,10 +5,11 @@
 //! arrival: a gap delays nothing, it is asked for.
 //!
 //! Invariants:
-//! - the history holds at most [`HISTORY_MAX`] messages with consecutive numbers,
+//! - the history ([`history`]) holds at most [`HISTORY_MAX`] messages with consecutive numbers,
 //! - a receiver misses at most [`MISSING_MAX`] numbers, all below its newest,
 //! - a number is accepted at most once in a generation.
 
+mod history;
 mod receive;
 mod send;
 

@@ -1,7 +1,8 @@
 //! What arrived from one peer: gaps, duplicates, restarts (WIRE 9.2 to 9.4).
 
-use super::{ACK_EVERY, GAP_MAX, MISSING_MAX};
+use super::{GAP_MAX, MISSING_MAX};
 use crate::ids::{Generation, Seq};
+use crate::mark::AckTrigger;
 use crate::time::Instant;
 use alloc::collections::BTreeMap;
 use core::cmp::Ordering::{Equal, Greater, Less};
@@ -55,15 +56,15 @@ pub(crate) struct Receiver {
     newest: Option<Seq>,
     /// Each missing number and when it is to be asked for next.
     missing: BTreeMap<Seq, Instant>,
-    /// Numbers equal to this modulo [`ACK_EVERY`] are acknowledged.
-    ack_trigger: u64,
+    /// Which numbers are acknowledged.
+    ack_trigger: AckTrigger,
     /// The sequence number of the newest `status`, which tells a late copy from a return (WIRE 9.2 (2)).
     newest_status: Seq,
 }
 
 impl Receiver {
     pub(crate) fn new(ack_trigger: u64) -> Receiver {
-        Receiver { ack_trigger, ..Receiver::default() }
+        Receiver { ack_trigger: AckTrigger(ack_trigger), ..Receiver::default() }
     }
 
     pub(crate) fn generation(&self) -> Generation {
@@ -84,7 +85,7 @@ impl Receiver {
 
     /// A `status` of a later life: everything known of the sequence is void.
     pub(crate) fn restart(&mut self, generation: Generation) {
-        *self = Receiver { generation, ..Receiver::new(self.ack_trigger) };
+        *self = Receiver { generation, ..Receiver::new(self.ack_trigger.0) };
     }
 
     /// The node died: nothing is asked for any more (WIRE 10.3); generation and newest numbers stay.
@@ -137,7 +138,7 @@ impl Receiver {
 
     /// Whether an accepted message is to be acknowledged (WIRE 9.4): in sequence, on the trigger, nothing missing.
     pub(crate) fn acknowledges(&self, arrival: Arrival, seq: Seq) -> bool {
-        arrival == Arrival::InOrder && seq.0.checked_rem(ACK_EVERY) == Some(self.ack_trigger) && self.missing.is_empty()
+        arrival == Arrival::InOrder && self.ack_trigger.hits(seq) && self.missing.is_empty()
     }
 
     /// The sender says that it no longer has this number; whether we were waiting for it.
@@ -158,6 +159,12 @@ impl Receiver {
             *seq
         })
         .collect()
+    }
+
+    /// The lowest number that may still be accepted: the first missing one, or the next.
+    pub(crate) fn lowest_open(&self) -> Seq {
+        let next = self.newest.map_or(Seq(0), Seq::next);
+        self.missing.first_key_value().map_or(next, |(first, _)| *first)
     }
 
     /// How many numbers are missing.

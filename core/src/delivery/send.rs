@@ -1,19 +1,13 @@
 //! What we sent: numbers, history, answers to requests, acknowledgements (WIRE 9.1, 9.5).
 
-use super::{HISTORY_MAX, REXMIT_PER_REQUEST};
+use super::REXMIT_PER_REQUEST;
+use super::history::History;
 use crate::action::Frame;
 use crate::ids::{NodeId, Seq};
 use crate::time::Instant;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
-
-/// A message kept for retransmission.
-#[derive(Clone, Debug, Hash)]
-struct Sent {
-    frame: Frame,
-    resent: Option<Instant>,
-}
 
 /// The answer to one number of a retransmission request.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,9 +21,7 @@ pub(crate) enum Answer {
 /// The sending side of our own sequence.
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Sender {
-    newest: Seq,
-    /// Messages `newest - len + 1 ..= newest`.
-    history: VecDeque<Sent>,
+    history: History,
     /// The highest number each peer has acknowledged.
     acked: BTreeMap<NodeId, Seq>,
 }
@@ -37,12 +29,12 @@ pub(crate) struct Sender {
 impl Sender {
     /// The number of the next message, which [`keep`](Self::keep) must get.
     pub(crate) fn next(&self) -> Seq {
-        self.newest.next()
+        self.history.newest().next()
     }
 
     /// The number of the last message.
     pub(crate) fn newest(&self) -> Seq {
-        self.newest
+        self.history.newest()
     }
 
     /// How many messages are kept for retransmission.
@@ -52,21 +44,22 @@ impl Sender {
 
     /// Whether these are the bytes of the last message sent.
     pub(crate) fn is_newest_frame(&self, bytes: &[u8]) -> bool {
-        self.history.back().is_some_and(|sent| *sent.frame == *bytes)
+        self.history.is_newest_frame(bytes)
     }
 
-    /// Counts a message as sent and keeps it for retransmission.
-    pub(crate) fn keep(&mut self, frame: Frame) {
-        if self.history.len() >= HISTORY_MAX {
-            self.history.pop_front();
-        }
-        self.history.push_back(Sent { frame, resent: None });
-        self.newest = self.newest.next();
+    /// Counts a message as sent and keeps it for retransmission; `meaning` is the digest of what it says.
+    pub(crate) fn keep(&mut self, frame: Frame, meaning: u64) {
+        self.history.keep(frame, meaning);
+    }
+
+    /// What was sent.
+    pub(crate) fn history(&self) -> &History {
+        &self.history
     }
 
     /// `peer` has everything up to `seq`; `false` if that cannot be, since we never sent it.
     pub(crate) fn acknowledge(&mut self, peer: NodeId, seq: Seq) -> bool {
-        if seq > self.newest {
+        if seq > self.newest() {
             return false;
         }
         let acked = self.acked.entry(peer).or_default();
@@ -83,23 +76,16 @@ impl Sender {
     /// A number sent again less than `quiet` ago is passed over: it is on its way, perhaps for somebody else.
     pub(crate) fn answer(&mut self, now: Instant, peer: NodeId, first: Seq, last: Seq, quiet: Duration) -> Vec<Answer> {
         let acked = self.acked.get(&peer).copied().unwrap_or_default();
-        let kept = self.history.len() as u64;
-        // All numbers up to this one have left the history.
-        let evicted = Seq(self.newest.0.saturating_sub(kept));
+        let evicted = self.history.evicted();
         let from = first.max(acked.next());
-        let to = last.min(self.newest);
+        let to = last.min(self.newest());
         let mut answers = Vec::new();
         let mut number = from;
         while number <= to && answers.len() < REXMIT_PER_REQUEST {
             if number <= evicted {
                 answers.push(Answer::Nak(number, "seqno too low"));
-            } else if let Some(sent) = usize::try_from(number.since(evicted).saturating_sub(1))
-                .ok()
-                .and_then(|at| self.history.get_mut(at))
-                .filter(|sent| sent.resent.is_none_or(|at| now.since(at) >= quiet))
-            {
-                sent.resent = Some(now);
-                answers.push(Answer::Again(sent.frame.clone()));
+            } else if let Some(frame) = self.history.resend(now, number, quiet) {
+                answers.push(Answer::Again(frame));
             }
             number = number.next();
         }
@@ -122,7 +108,7 @@ mod tests {
         let mut sender = Sender::default();
         for number in 1..=sent {
             assert_eq!(sender.next(), Seq(number));
-            sender.keep(frame(number));
+            sender.keep(frame(number), 0);
         }
         sender
     }

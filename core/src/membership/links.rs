@@ -3,6 +3,7 @@
 //! Links exist for status and log only: nothing is sent about them and no resource moves because of them.
 
 use crate::ids::MediumId;
+use crate::mark::Aside;
 use crate::time::Instant;
 use alloc::vec::Vec;
 
@@ -16,7 +17,7 @@ pub(crate) struct Link {
     /// Whether it is up.
     pub(crate) up: bool,
     /// When anything was last accepted from the peer over the medium.
-    pub(crate) heard: Option<Instant>,
+    pub(crate) heard: Aside<Option<Instant>>,
 }
 
 impl Links {
@@ -27,7 +28,7 @@ impl Links {
     /// Something of the peer was heard over `medium`; whether the link came up by it.
     pub(crate) fn hear(&mut self, now: Instant, medium: MediumId) -> bool {
         let Some(link) = self.0.get_mut(medium.index()) else { return false };
-        link.heard = Some(now);
+        link.heard = Aside(Some(now));
         !core::mem::replace(&mut link.up, true)
     }
 

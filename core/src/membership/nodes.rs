@@ -4,6 +4,7 @@ use super::Links;
 use crate::config::Config;
 use crate::delivery::Receiver;
 use crate::ids::{NodeId, NodeUuid};
+use crate::mark::Of;
 use crate::resource::Claim;
 use crate::rng::{Lane, Lanes};
 use crate::time::Instant;
@@ -80,37 +81,40 @@ impl Peer {
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct NodeTable {
     me: NodeId,
-    peers: Vec<Peer>,
+    peers: Vec<Of<Peer>>,
 }
 
 impl NodeTable {
     pub(crate) fn new(config: &Config, uuid: NodeUuid, lanes: &mut Lanes) -> NodeTable {
         let me = config.local();
         let media = config.media().len();
-        let peers = (0..).map(NodeId).zip(config.nodes()).map(|(id, _)| Peer {
-            uuid: (id == me).then_some(uuid),
-            liveness: Liveness::Init,
-            heard: None,
-            dead_time: None,
-            receiver: Receiver::new(lanes.below(Lane::AckTrigger, crate::delivery::ACK_EVERY)),
-            links: Links::new(media),
-            gone: false,
-            claim: None,
+        let peers = (0..).map(NodeId).zip(config.nodes()).map(|(node, _)| {
+            let value = Peer {
+                uuid: (node == me).then_some(uuid),
+                liveness: Liveness::Init,
+                heard: None,
+                dead_time: None,
+                receiver: Receiver::new(lanes.below(Lane::AckTrigger, crate::delivery::ACK_EVERY)),
+                links: Links::new(media),
+                gone: false,
+                claim: None,
+            };
+            Of { node, value }
         });
         NodeTable { me, peers: peers.collect() }
     }
 
     pub(crate) fn get(&self, node: NodeId) -> Option<&Peer> {
-        self.peers.get(node.index())
+        self.peers.get(node.index()).map(|peer| &peer.value)
     }
 
     pub(crate) fn get_mut(&mut self, node: NodeId) -> Option<&mut Peer> {
-        self.peers.get_mut(node.index())
+        self.peers.get_mut(node.index()).map(|peer| &mut peer.value)
     }
 
     /// All nodes, ourselves included.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
-        (0..).map(NodeId).zip(&self.peers)
+        self.peers.iter().map(|peer| (peer.node, &peer.value))
     }
 
     /// All nodes but ourselves.

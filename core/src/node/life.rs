@@ -20,7 +20,7 @@ impl Node {
     /// The first step: three heartbeats (WIRE 10.2), then one every keepalive.
     pub(super) fn boot(&mut self) {
         self.report(Event::Generation(self.boot.generation));
-        self.deadlines.set(Timer::StartGrace, self.boot.now.plus(START_GRACE_LASTS));
+        self.deadlines.set(Timer::StartGrace, self.started.plus(START_GRACE_LASTS));
         self.send_status();
         self.enter(Lifecycle::Joining(Join::Listening));
         self.send_status();
@@ -46,7 +46,7 @@ impl Node {
     }
 
     pub(super) fn send_status(&mut self) {
-        let grace = if self.now.since(self.boot.now) < START_GRACE_LASTS { START_GRACE } else { Duration::ZERO };
+        let grace = if self.now.since(self.started) < START_GRACE_LASTS { START_GRACE } else { Duration::ZERO };
         let status = Status {
             word: StatusWord::of(Cow::Borrowed(self.life.status_word())),
             deadtime: Some(self.config.timing().deadtime().saturating_add(grace)),
@@ -148,7 +148,7 @@ impl Node {
     }
 
     fn on_status(&mut self, from: NodeId, seq: Seq, status: &Status<'_>) {
-        let (now, timing) = (self.now, self.config.timing());
+        let (now, timing) = (*self.now, self.config.timing());
         let Some(peer) = self.nodes.get_mut(from) else { return };
         let newest = peer.receiver.newest_status();
         if seq <= newest {
@@ -192,13 +192,13 @@ impl Node {
     fn rearm_death(&mut self, node: NodeId) {
         let Some(peer) = self.nodes.get(node) else { return };
         if peer.liveness != Liveness::Dead {
-            let at = peer.dead_at(&self.config, self.boot.now, self.life.is_started());
+            let at = peer.dead_at(&self.config, self.started, self.life.is_started());
             self.deadlines.set(Timer::NodeDead(node), at);
         }
     }
 
     pub(super) fn on_node_silent(&mut self, node: NodeId) {
-        let (now, started) = (self.now, self.boot.now);
+        let (now, started) = (*self.now, self.started);
         let deadtime = self.config.timing().deadtime();
         let Some(peer) = self.nodes.get_mut(node) else { return };
         let before = core::mem::replace(&mut peer.liveness, Liveness::Dead);

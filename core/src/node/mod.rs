@@ -7,15 +7,18 @@
 //! | `life.rs` | our own start and end, heartbeats, the life and death of others |
 //! | `resources.rs` | the rule book's intents carried out, clients answered |
 //! | `status.rs` | the read-only view |
+//! | `situation.rs` | the state relative to now, for exploration |
 //!
 //! A packet: `Frame` -> `accept` (cannot change state) -> sender and sequence -> handler of its type -> `decide`
 //! until nothing is wanted -> `rearm`. A timer: `Wake` -> every due deadline in order -> the same end.
 
 mod life;
 mod resources;
+mod situation;
 mod status;
 mod traffic;
 
+pub use situation::Heard;
 pub use status::{GroupStatus, LinkStatus, MediumStatus, NodeStatus, Queues, Status};
 
 use crate::action::{Action, Actions};
@@ -27,6 +30,7 @@ use crate::drop_reason::DropKind;
 use crate::event::Event;
 use crate::ids::{Generation, NodeUuid};
 use crate::input::{Carrier, Command, Input, LoadAverage};
+use crate::mark::Aside;
 use crate::membership::{Lifecycle, NodeTable};
 use crate::resource::classic::Book;
 use crate::resource::executor::Executor;
@@ -54,20 +58,22 @@ pub struct Boot {
 #[derive(Clone, Debug, Hash)]
 pub struct Node {
     config: Constant<Config>,
-    boot: Boot,
+    /// What of it decides something stands beside it and in the node table.
+    boot: Aside<Boot>,
+    started: Instant,
     /// The time of the present step.
-    now: Instant,
-    wall_clock: (Instant, UnixTime),
-    load: LoadAverage,
+    now: Aside<Instant>,
+    wall_clock: Aside<(Instant, UnixTime)>,
+    load: Aside<LoadAverage>,
     life: Lifecycle,
     nodes: NodeTable,
     sender: Sender,
     book: Book,
-    evidence: resources::Evidence,
+    evidence: Aside<resources::Evidence>,
     executor: Executor,
     carriers: Vec<Carrier>,
-    drops: BTreeMap<DropKind, traffic::Drops>,
-    lanes: Lanes,
+    drops: Aside<BTreeMap<DropKind, traffic::Drops>>,
+    lanes: Aside<Lanes>,
     deadlines: Deadlines,
     /// The deadline the shell was last told.
     armed: Option<Instant>,
@@ -97,7 +103,7 @@ impl Context<'_> {
 macro_rules! context {
     ($node:expr) => {
         crate::node::Context {
-            now: $node.now,
+            now: *$node.now,
             config: &$node.config,
             deadlines: &mut $node.deadlines,
             actions: &mut $node.actions.0,
@@ -113,23 +119,24 @@ impl Node {
         let mut deadlines = Deadlines::default();
         deadlines.set(Timer::Boot, boot.now);
         Node {
-            now: boot.now,
-            wall_clock: (boot.now, boot.wall_clock),
-            load: LoadAverage::default(),
+            started: boot.now,
+            now: Aside(boot.now),
+            wall_clock: Aside((boot.now, boot.wall_clock)),
+            load: Aside::default(),
             life: Lifecycle::Booting,
             nodes: NodeTable::new(&config, boot.uuid, &mut lanes),
             sender: Sender::default(),
             book: Book::default(),
-            evidence: resources::Evidence::default(),
+            evidence: Aside::default(),
             executor: Executor::new(boot.now, &config),
             carriers: alloc::vec![Carrier::Up; config.media().len()],
-            drops: BTreeMap::new(),
-            lanes,
+            drops: Aside::default(),
+            lanes: Aside(lanes),
             deadlines,
             armed: None,
             actions: Derived(Vec::new()),
             config: Constant::new(config),
-            boot,
+            boot: Aside(boot),
         }
     }
 
@@ -139,7 +146,7 @@ impl Node {
     pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Actions<'_> {
         // The caller may have dropped the iterator half-way; what it did not take is lost by its own choice.
         self.actions.0.clear();
-        self.now = self.now.max(now);
+        *self.now = self.now.max(now);
         match input {
             Input::Frame { medium, bytes } => self.on_frame(medium, bytes),
             Input::Wake => self.run_due_deadlines(),
@@ -147,8 +154,8 @@ impl Node {
             Input::OpDone { op, outcome } => self.executor.on_done(&mut context!(self), op, outcome),
             Input::Client { client, request } => self.on_request(client, request),
             Input::Operator(Command::Stop) => self.begin_stop(),
-            Input::WallClock(time) => self.wall_clock = (self.now, time),
-            Input::Load(load) => self.load = load,
+            Input::WallClock(time) => *self.wall_clock = (*self.now, time),
+            Input::Load(load) => *self.load = load,
         }
         self.decide();
         self.rearm();
@@ -178,7 +185,7 @@ impl Node {
     fn run_due_deadlines(&mut self) {
         // What a deadline sets anew lies in the future; the bound makes a mistake there an assertion, not a hang.
         let mut fired = 0_u32;
-        while let Some(timer) = self.deadlines.take_due(self.now) {
+        while let Some(timer) = self.deadlines.take_due(*self.now) {
             fired = fired.saturating_add(1);
             assert!(fired < 100_000, "{timer:?} sets itself for the present");
             match timer {

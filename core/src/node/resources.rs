@@ -6,6 +6,7 @@ use crate::deadlines::Timer;
 use crate::event::{Decision, Event};
 use crate::ids::{ClientId, GroupId, NodeId, Seq};
 use crate::input::{Request, Which};
+use crate::mark::{Aside, Of};
 use crate::membership::{Lifecycle, Liveness, STARTING_REPEAT};
 use crate::resource::classic::{
     self, Because, Cause, Conversation, Heard, Intent, Role, Step, Takeover, decide, is_stable,
@@ -130,7 +131,8 @@ impl Node {
                 self.linger();
             }
             Intent::BeginStandby { set, to, cause } => {
-                let since = self.nodes.get(to).and_then(|peer| peer.receiver.newest()).unwrap_or_default();
+                let newest = self.nodes.get(to).and_then(|peer| peer.receiver.newest()).unwrap_or_default();
+                let since = Of { node: to, value: newest };
                 self.report(Event::StandbyAsked { node: self.name(self.config.local()), set: which(set) });
                 self.converse(Conversation { role: Role::Giving(cause), step: Step::Asked, set, with: to, since });
                 self.say_ask(set, StandbyStep::Me);
@@ -161,7 +163,7 @@ impl Node {
 
     fn acquire(&mut self, set: Holding, why: Why) {
         self.book.hold = self.book.hold.union(set);
-        self.evidence.note(set, &why, self.now);
+        self.evidence.note(set, &why, *self.now);
         self.report_decision(Decision::Acquire, set, why);
         for group in self.groups_in(set) {
             self.executor.want(&mut context!(self), group, true);
@@ -170,7 +172,7 @@ impl Node {
 
     fn release(&mut self, set: Holding, why: Why) {
         self.book.hold = self.book.hold.minus(set);
-        self.evidence.note(set, &why, self.now);
+        self.evidence.note(set, &why, *self.now);
         self.report_decision(Decision::Release, set, why);
         for group in self.groups_in(set) {
             self.executor.want(&mut context!(self), group, false);
@@ -254,15 +256,19 @@ impl Node {
         self.book.said = None;
         if self.nodes.get(from).is_some_and(|peer| peer.claim.is_none()) {
             // Now it is ready; our own question may have come too early for it. The answer goes out first.
-            self.deadlines.set(Timer::Starting, self.now);
+            self.deadlines.set(Timer::Starting, *self.now);
         }
     }
 
     pub(super) fn on_resource(&mut self, from: NodeId, seq: Seq, resource: &Resource<'_>) {
+        if resource.holding.foreign && self.book.hold.local {
+            // It has our groups, or had them when it said so; what came of that it may have said before.
+            self.announce_again(Holding::LOCAL);
+        }
         if !self.book.starting_said || self.later_claim(from, seq).is_some() {
             return;
         }
-        let now = self.now;
+        let now = *self.now;
         let Some(peer) = self.nodes.get_mut(from) else { return };
         let before = peer.claim;
         let held = before.map_or(Holding::NONE, |claim| claim.hold);
@@ -274,9 +280,16 @@ impl Node {
             stable: resource.stable.unwrap_or_else(|| before.is_some_and(|claim| claim.stable)),
             releasing: matches!(resource.info.as_deref(), Some("standby" | "shutdown")),
             seq,
-            since: before.filter(|_| held == holding).map_or(now, |claim| claim.since),
+            since: before.filter(|_| held == holding).map_or(Aside(now), |claim| claim.since),
         });
         self.evidence.unanswered = 0;
+        if self.nodes.get(from).is_some_and(|peer| peer.claim.is_some_and(|claim| claim.releasing))
+            && let Some(conversation) = &self.book.conversation
+            && (conversation.role, conversation.step, conversation.with) == (Role::Taking, Step::Asked, from)
+        {
+            // It takes its time, as long as scripts may take.
+            self.deadlines.set(Timer::Standby, now.plus(classic::WORK_LIMIT));
+        }
     }
 
     pub(super) fn on_ask(&mut self, from: NodeId, seq: Seq, ask: AskResources) {
@@ -291,8 +304,8 @@ impl Node {
                 }
                 self.deadlines.clear(Timer::Takeover);
                 self.report(Event::StandbyAsked { node: self.name(from), set: which(ask.holding) });
-                let set = ask.holding;
-                self.converse(Conversation { role: Role::Taking, step: Step::Asked, set, with: from, since: seq });
+                let (set, since) = (ask.holding, Of { node: from, value: seq });
+                self.converse(Conversation { role: Role::Taking, step: Step::Asked, set, with: from, since });
                 self.say_ask(set, StandbyStep::Other);
             }
             Heard::Release => {
@@ -312,15 +325,27 @@ impl Node {
                 self.release(set, why);
             }
             Heard::Acquire => {
-                let Some(mut conversation) = self.book.conversation.clone() else { return };
-                conversation.step = Step::Working;
+                let known = self.book.conversation.clone();
+                let (role, step, set) = (Role::Taking, Step::Working, ask.holding);
+                let begun = Conversation { role, step, set, with: from, since: Of { node: from, value: seq } };
+                let conversation = known.map_or(begun, |known| Conversation { step, ..known });
                 let (set, given) = (conversation.ours(), which(conversation.set));
+                // It says that nothing of the set runs there any more, whatever became of the message that said so first.
+                if let Some(peer) = self.nodes.get_mut(from) {
+                    let held = peer.claim.map_or(Holding::NONE, |claim| claim.hold);
+                    let hold = held.minus(conversation.set);
+                    peer.claim = Some(Claim { hold, stable: false, releasing: false, seq, since: self.now });
+                }
                 self.converse(conversation);
                 self.acquire(set, Why::HandedOver { by: self.name(from), set: given });
             }
             Heard::Taken => self.taken(),
             Heard::Ignore(why) => {
                 let what = ask.step.as_str();
+                if ask.step == StandbyStep::Other && self.book.conversation.is_none() {
+                    // It answers a request that is over; it must not wait for us.
+                    self.book.said = None;
+                }
                 self.report(Event::StandbyIgnored { node: self.name(from), what, why });
             }
         }
@@ -361,10 +386,10 @@ impl Node {
     fn taken(&mut self) {
         let Some(conversation) = self.book.conversation.take() else { return };
         self.deadlines.clear(Timer::Standby);
-        let now = self.now;
+        let now = *self.now;
         if let Some(claim) = self.nodes.get_mut(conversation.with).and_then(|peer| peer.claim.as_mut()) {
             claim.hold = claim.hold.union(conversation.set.exchanged());
-            claim.since = now;
+            claim.since = Aside(now);
         }
         if conversation.set.foreign {
             self.book.needs_failback = false;
@@ -415,20 +440,31 @@ impl Node {
             self.cancel(Cancellation::PeerRestarted);
         }
         self.cancel_takeover(Cancellation::PeerRestarted);
+        self.announce_again(self.book.hold);
     }
 
     /// A node came, went, or changed its status word.
     pub(super) fn on_liveness_changed(&mut self, node: NodeId, before: Liveness, after: Liveness) {
         if after == Liveness::Dead {
             self.cancel_takeover(Cancellation::PeerDied);
+            self.announce_again(self.book.hold);
         } else if !before.is_live() {
             // First contact, or contact again: it must hear at once that we are here, and what we hold (CLUSTER k.1b).
             // *Ours*: the original says so at a healed partition only (WIRE 10.5), else at its next heartbeat.
             self.send_status();
             self.book.said = None;
+            self.announce_again(self.book.hold);
         }
         if after == Liveness::Active && self.nodes.get(node).is_some_and(|peer| peer.claim.is_none()) {
             self.expect_answers();
+        }
+    }
+
+    /// *Ours*: whenever the other node may have had our addresses, clients are told again where they are. It may have had
+    /// them without our hearing of it: while this machine was frozen, or in messages that are lost or overtaken.
+    fn announce_again(&mut self, set: Holding) {
+        for group in self.groups_in(set) {
+            self.executor.announce(&mut context!(self), group);
         }
     }
 

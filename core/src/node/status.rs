@@ -115,12 +115,12 @@ impl<'a> Status<'a> {
 
     /// The time of the last step.
     pub fn now(self) -> Instant {
-        self.0.now
+        *self.0.now
     }
 
     /// When this node started.
     pub fn started(self) -> Instant {
-        self.0.boot.now
+        self.0.started
     }
 
     /// All configured nodes, in the order of ha.cf.
@@ -152,7 +152,7 @@ impl<'a> Status<'a> {
         links.zip(node.config.media()).map(|((_, link), medium)| LinkStatus {
             medium: &medium.name,
             up: link.up,
-            heard: link.heard,
+            heard: *link.heard,
         })
     }
 
@@ -212,7 +212,7 @@ impl Node {
             let claim = peer.claim.filter(|_| peer.liveness.is_live())?;
             let holds = if local { claim.hold.foreign } else { claim.hold.local };
             let name = self.config.node(id).map(|node| node.name.as_str())?;
-            holds.then_some((name, claim.since))
+            holds.then_some((name, *claim.since))
         })
     }
 

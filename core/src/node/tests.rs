@@ -374,7 +374,7 @@ fn a_wake_with_nothing_due_changes_nothing() {
     // The time of the last step is state; everything else must not move.
     let now = node.now;
     let before = node.digest();
-    assert_eq!(node.handle(now, Input::Wake).count(), 0);
+    assert_eq!(node.handle(*now, Input::Wake).count(), 0);
     assert_eq!(node.digest(), before);
 }
 

@@ -5,6 +5,7 @@ use crate::action::{Action, Frame};
 use crate::auth::Framing;
 use crate::deadlines::Timer;
 use crate::delivery::{Answer, Arrival, REQUEST_DELAY_MIN};
+use crate::digest::digest_of;
 use crate::drop_reason::DropReason;
 use crate::event::Event;
 use crate::ids::{MediumId, NodeId, NodeUuid, Seq};
@@ -112,7 +113,7 @@ impl Node {
 
     /// Brings the sequence of `from` up to date, asks for what is missing, acknowledges.
     fn take_in(&mut self, from: NodeId, arrival: Arrival, seq: Seq) {
-        let (now, most) = (self.now, self.config.max_rexmit_delay());
+        let (now, most) = (*self.now, self.config.max_rexmit_delay());
         // WIRE 9.3: uniform between 50 ms and the maximum; from 0 if the maximum is below 100 ms.
         let least = if most < REQUEST_DELAY_MIN.saturating_mul(2) { Duration::ZERO } else { REQUEST_DELAY_MIN };
         let spread = u64::try_from(most.saturating_sub(least).as_millis()).unwrap_or(u64::MAX).saturating_add(1);
@@ -147,7 +148,7 @@ impl Node {
         match &message.body {
             Body::Rexmit(request) if to_us => {
                 let quiet = self.config.max_rexmit_delay().saturating_sub(Duration::from_millis(10));
-                for answer in self.sender.answer(self.now, from, request.first, request.last, quiet) {
+                for answer in self.sender.answer(*self.now, from, request.first, request.last, quiet) {
                     match answer {
                         Answer::Again(frame) => self.transmit(&frame),
                         Answer::Nak(first, info) => {
@@ -176,7 +177,7 @@ impl Node {
     }
 
     pub(super) fn ask_for_missing(&mut self, node: NodeId) {
-        let (now, repeat) = (self.now, self.config.max_rexmit_delay());
+        let (now, repeat) = (*self.now, self.config.max_rexmit_delay());
         let Some(peer) = self.nodes.get_mut(node) else { return };
         if !peer.liveness.is_live() {
             // WIRE 9.3: only who is up or active is asked; on its return the sequence tells what is missing.
@@ -201,6 +202,8 @@ impl Node {
         let config = &self.config;
         let dest_name = dest.and_then(|dest| config.node(dest)).map(|node| node.name.as_str());
         let dest_uuid = dest.map(|dest| self.nodes.get(dest).and_then(|peer| peer.uuid).unwrap_or_default());
+        // What it says, whenever and under whatever number it is said.
+        let meaning = digest_of(&(&body, dest));
         let message = Message {
             header: Header {
                 src: Cow::Borrowed(config.local_name()),
@@ -220,7 +223,7 @@ impl Node {
             .seal(message.to_fields(), Framing::Datagram, config.sealing())
             .expect("messages of our own are made of configured names and numbers, which every encoding carries");
         if sequenced {
-            self.sender.keep(frame.clone());
+            self.sender.keep(frame.clone(), meaning);
         }
         self.transmit(&frame);
     }
@@ -233,7 +236,7 @@ impl Node {
 
     /// The wall clock, advanced by the monotonic one since it was last read; never zero, which receivers refuse (WIRE 7).
     fn unix_time(&self) -> UnixTime {
-        let (read, time) = self.wall_clock;
+        let (read, time) = *self.wall_clock;
         UnixTime(time.0.saturating_add(self.now.since(read).as_secs()).max(1))
     }
 
@@ -244,7 +247,7 @@ impl Node {
             drops.suppressed = drops.suppressed.saturating_add(1);
             return;
         }
-        drops.complained = Some(self.now);
+        drops.complained = Some(*self.now);
         let suppressed = core::mem::take(&mut drops.suppressed);
         self.report(Event::Dropped { medium: self.medium_name(medium), reason, suppressed });
     }
@@ -252,7 +255,7 @@ impl Node {
     /// Something of `node` came by `medium`: its link lives for the node's dead time (CLUSTER a.2; *ours*: that of the
     /// node itself, not of the last one configured).
     fn hear_link(&mut self, node: NodeId, medium: MediumId) {
-        let now = self.now;
+        let now = *self.now;
         let deadtime = self.config.timing().deadtime();
         let Some(peer) = self.nodes.get_mut(node) else { return };
         let came_up = peer.links.hear(now, medium);

@@ -19,6 +19,7 @@ use crate::deadlines::Timer;
 use crate::event::Event;
 use crate::ids::{GroupId, OpId};
 use crate::input::{Failure, Outcome};
+use crate::mark::Aside;
 use crate::node::Context;
 use crate::time::Instant;
 use alloc::string::{String, ToString};
@@ -107,25 +108,30 @@ struct Queue {
     /// Waiting for [`Timer::StopRetry`].
     pausing: bool,
     /// When the state last changed between resting and moving.
-    since: Instant,
+    since: Aside<Instant>,
 }
 
 /// The queues of all groups, and the announcements of addresses that came up.
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Executor {
     queues: Vec<Queue>,
-    last_op: u64,
+    last_op: OpId,
     announcements: Announcements,
 }
 
 impl Executor {
     pub(crate) fn new(now: Instant, config: &Config) -> Executor {
-        let queue = Queue { wanted: false, state: State::Stopped, op: None, pausing: false, since: now };
+        let queue = Queue { wanted: false, state: State::Stopped, op: None, pausing: false, since: Aside(now) };
         Executor {
             queues: alloc::vec![queue; config.groups().len()],
-            last_op: 0,
+            last_op: OpId(0),
             announcements: Announcements::default(),
         }
+    }
+
+    /// The operation begun last.
+    pub(crate) fn last_op(&self) -> OpId {
+        self.last_op
     }
 
     pub(crate) fn doing(&self, group: GroupId) -> Doing {
@@ -141,7 +147,7 @@ impl Executor {
 
     /// Since when the group is in the state that [`doing`](Self::doing) tells.
     pub(crate) fn since(&self, group: GroupId) -> Instant {
-        self.queues.get(group.index()).map_or(Instant::ORIGIN, |queue| queue.since)
+        self.queues.get(group.index()).map_or(Instant::ORIGIN, |queue| *queue.since)
     }
 
     /// Says where a group is wanted and does what can be done at once.
@@ -170,14 +176,24 @@ impl Executor {
         }
         queue.on_done(cx, group, outcome);
         queue.drive(cx, group, &mut self.last_op);
+        if self.doing(group) != Doing::Starting && self.doing(group) != Doing::Running {
+            // A start that failed takes back the addresses that it had put up, and what it told about them.
+            self.announcements.end(cx, group);
+        }
     }
 
-    /// Announces the addresses of a group once more: another node had them too and has released them.
+    /// Announces the addresses of a group that are up once more: another node may have had them.
     pub(crate) fn announce(&mut self, cx: &mut Context<'_>, group: GroupId) {
-        if self.doing(group) != Doing::Running {
+        let config = cx.config;
+        let Some(resources) = config.groups().get(group.index()).map(|group| group.resources.as_slice()) else {
             return;
-        }
-        for resource in cx.config.groups().get(group.index()).map_or(&[][..], |group| group.resources.as_slice()) {
+        };
+        let up = match self.queues.get(group.index()).map(|queue| queue.state) {
+            Some(State::Running) => resources.len(),
+            Some(State::Starting { at, .. }) => at,
+            _ => 0,
+        };
+        for resource in resources.iter().take(up) {
             if let Resource::Address(address) = resource {
                 self.announcements.begin(cx, group, address);
             }
@@ -218,7 +234,7 @@ impl Queue {
     }
 
     /// Goes on as far as possible without waiting, in the direction that is wanted now.
-    fn drive(&mut self, cx: &mut Context<'_>, group: GroupId, last_op: &mut u64) {
+    fn drive(&mut self, cx: &mut Context<'_>, group: GroupId, last_op: &mut OpId) {
         if self.op.is_some() || self.pausing {
             return;
         }
@@ -237,7 +253,7 @@ impl Queue {
                     if let Some(resource) = resources.get(at) {
                         return self.run(cx, group, resource, verb, last_op);
                     }
-                    cx.report(Event::Acquired { group: name(config, group), took: cx.now.since(self.since) });
+                    cx.report(Event::Acquired { group: name(config, group), took: cx.now.since(*self.since) });
                     self.enter(cx.now, State::Running);
                 }
                 (State::Starting { at, .. }, false) => self.begin_stop(cx, group, at, false),
@@ -253,9 +269,9 @@ impl Queue {
         }
     }
 
-    fn run(&mut self, cx: &mut Context<'_>, group: GroupId, resource: &Resource, verb: Verb, last_op: &mut u64) {
-        *last_op = last_op.saturating_add(1);
-        let op = OpId(*last_op);
+    fn run(&mut self, cx: &mut Context<'_>, group: GroupId, resource: &Resource, verb: Verb, last_op: &mut OpId) {
+        let op = OpId(last_op.0.saturating_add(1));
+        *last_op = op;
         self.op = Some(op);
         if verb != Verb::Status {
             cx.report(Event::Running { resource: resource.to_string(), verb: verb.word() });
@@ -292,12 +308,15 @@ impl Queue {
             State::Stopping { at, verb, attempt, failed } => {
                 let resource = || resources.get(at).map_or_else(String::new, ToString::to_string);
                 match (verb, outcome) {
-                    (Verb::Status, Outcome::Running) => {
+                    // A script that is not there runs nothing (scenario T18, T19).
+                    (Verb::Status, Outcome::NotRunning | Outcome::Failed(Failure::NoScript))
+                    | (Verb::Start | Verb::Stop, Outcome::Done | Outcome::NotRunning) => {
+                        self.stopped_one(cx, group, at, failed);
+                    }
+                    // What cannot be said to have stopped may run.
+                    (Verb::Status, _) => {
                         cx.report(Event::StopFailed { resource: resource() });
                         self.enter(cx.now, State::Stuck { at });
-                    }
-                    (Verb::Status, _) | (_, Outcome::Done | Outcome::NotRunning) => {
-                        self.stopped_one(cx, group, at, failed);
                     }
                     (_, outcome) => {
                         let failure = failure_of(outcome);
@@ -335,13 +354,13 @@ impl Queue {
             self.state = State::Stopping { at, verb: Verb::Stop, attempt: 0, failed };
             return;
         }
-        cx.report(Event::Released { group: name(cx.config, group), took: cx.now.since(self.since) });
+        cx.report(Event::Released { group: name(cx.config, group), took: cx.now.since(*self.since) });
         self.enter(cx.now, if failed { State::Failed } else { State::Stopped });
     }
 
     fn enter(&mut self, now: Instant, state: State) {
         self.state = state;
-        self.since = now;
+        self.since = Aside(now);
     }
 }
 

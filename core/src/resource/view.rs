@@ -3,6 +3,7 @@
 use super::Doing;
 use crate::config::Failback;
 use crate::ids::{NodeId, Seq};
+use crate::mark::Aside;
 use crate::membership::Liveness;
 use crate::time::Instant;
 use crate::wire::message::Holding;
@@ -57,7 +58,7 @@ pub(crate) struct Claim {
     /// The number of the message, since a late copy must not undo a newer claim.
     pub(crate) seq: Seq,
     /// When `hold` last changed, as far as we heard.
-    pub(crate) since: Instant,
+    pub(crate) since: Aside<Instant>,
 }
 
 /// A group and what the executor does with it here.

@@ -3,12 +3,15 @@
 //! Clients believe the last announcement. Whoever has an address alone, is reached by clients and is managed by a
 //! daemon must be the one that they believe, soon after it became the only one (PRODUCT, wish 4).
 
-use super::{Check, Fact, Moment};
+use super::{Check, Fact, Moment, is_orphan, is_stuck};
 use crate::ground::Power;
+use crate::plan::Event;
 use hb_core::time::Instant;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// The first announcement goes out with the address; after an overlap the winner must have noticed the end.
+/// The first announcement goes out with the address; after an overlap the winner must have noticed the end, which takes
+/// a dead time if the other owner crashed.
 const SOON: Duration = Duration::from_secs(3);
 
 /// Watches announcements, and what clients believe.
@@ -16,6 +19,9 @@ const SOON: Duration = Duration::from_secs(3);
 pub struct Announced {
     /// By address: who has it alone, since when, and whether that was judged already.
     sole: Vec<Option<(usize, Instant, bool)>>,
+    /// Hosts that have announced nothing since they stood still with their clocks, or were cut off from clients: they
+    /// cannot know that another host had their addresses meanwhile, or that nobody heard them, unless they hear of it.
+    unaware: BTreeSet<usize>,
 }
 
 impl Check for Announced {
@@ -29,7 +35,15 @@ impl Check for Announced {
         {
             found.push(format!("{} announced {address} without having it", moment.name(*host)));
         }
-        let slow = super::slowness(moment.plan);
+        match fact {
+            Fact::Happened(Event::Freeze(host)) => _ = self.unaware.insert(*host),
+            Fact::Announced(host, address) if moment.ground.is_address_reachable(*host, *address) => {
+                _ = self.unaware.remove(host);
+            }
+            _ => {}
+        }
+        let dead_time = moment.plan.configs().map(|config| config.timing().deadtime()).max().unwrap_or_default();
+        let soon = SOON + dead_time + super::slowness(moment.plan);
         for (at, (address, believed)) in moment.ground.addresses().enumerate() {
             if self.sole.len() <= at {
                 self.sole.push(None);
@@ -40,18 +54,26 @@ impl Check for Announced {
             let sole = owners.next().filter(|_| owners.next().is_none());
             // Who cannot be reached cannot announce; who was, and had announced, need not do it again.
             let Some(host) = sole.filter(|host| moment.ground.is_address_reachable(*host, address)) else {
+                self.unaware.extend(sole);
                 self.sole[at] = None;
                 continue;
             };
-            // Nobody speaks for what a dead daemon left, nor for one that is not scheduled.
-            let is_managed = moment.is_managed(host) && !matches!(fact, Fact::Happened(_));
+            // Nobody speaks for what a dead daemon left, or could not stop, nor for one that is not scheduled.
+            let is_managed = moment.is_managed(host) && !matches!(fact, Fact::Scheduled(..));
             match &mut self.sole[at] {
                 Some((known, since, judged)) if *known == host => {
-                    if !is_managed {
+                    // Two that have had it without knowing of each other may end without knowing, too.
+                    let is_known = believed
+                        .is_none_or(|other| host == other || !moment.contact.lasts(moment.now, host, other).is_zero());
+                    let is_left = moment
+                        .ground
+                        .groups_of(address)
+                        .any(|group| is_orphan(moment, group, host) || is_stuck(moment, group, host));
+                    if !is_managed || !is_known || is_left {
                         *since = moment.now;
-                    } else if !*judged && moment.now.since(*since) > SOON + slow {
+                    } else if !*judged && moment.now.since(*since) > soon {
                         *judged = true;
-                        if believed != Some(host) {
+                        if believed != Some(host) && !self.unaware.contains(&host) {
                             let believed = believed.map_or("nobody", |host| moment.name(host));
                             let name = moment.name(host);
                             found.push(format!("{name} alone has {address}, but clients believe {believed}"));

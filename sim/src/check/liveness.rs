@@ -3,7 +3,7 @@
 //! Named reasons are what a node says of itself and only a human can mend: a group that failed to start or could not be
 //! stopped there (`failed`, `stuck`; the classic book has no retry elsewhere), or one that a killed daemon left behind.
 
-use super::{Check, Fact, Moment, release_bound, slowness};
+use super::{Check, Fact, Moment, is_orphan, release_bound, slowness};
 use crate::ground::Share;
 use crate::plan::{Plan, Scope};
 use hb_core::Doing;
@@ -39,11 +39,11 @@ impl Liveness {
 fn reason(moment: &Moment<'_>, group: usize) -> bool {
     let key = moment.ground.key(group);
     (0..moment.ground.host_count()).any(|host| {
-        let left_behind = !moment.has_daemon(host) && moment.ground.share(group, host) != Share::Nothing;
-        left_behind
+        is_orphan(moment, group, host)
             || moment.node(host).is_some_and(|node| {
                 let mut groups = node.status().groups();
-                groups.any(|group| group.key == key && matches!(group.doing, Doing::Failed | Doing::Stuck))
+                // The classic book hands over whole classes: a group that is stuck holds up those beside it.
+                groups.any(|group| group.doing == Doing::Stuck || group.key == key && group.doing == Doing::Failed)
             })
     })
 }
@@ -60,9 +60,6 @@ impl Check for Liveness {
         let Some(due) = self.due.filter(|_| !self.is_judged) else { return };
         // In the middle of a step a node cannot say why.
         if moment.now < due || !matches!(fact, Fact::Arrives(_) | Fact::Ended) {
-            if matches!(fact, Fact::Ended) {
-                found.push(format!("the run ended {} ms too early to tell", due.since(moment.now).as_millis()));
-            }
             return;
         }
         self.is_judged = true;

@@ -20,7 +20,7 @@ pub use liveness::Liveness;
 pub use moves::{Flapping, Sticky};
 pub use proof::BeforeTakeover;
 pub use single_owner::SingleOwner;
-pub(crate) use single_owner::release_bound;
+pub(crate) use single_owner::{is_orphan, is_stuck, release_bound};
 
 use crate::contact::Contact;
 use crate::ground::Ground;
@@ -41,6 +41,8 @@ const STOP_RETRIES: Duration = Duration::from_secs(12);
 pub enum Fact<'a> {
     /// The plan let this happen.
     Happened(&'a Event),
+    /// A daemon is scheduled again from now on, or not any more.
+    Scheduled(usize, bool),
     /// The calm began: everything is mended.
     Calmed,
     /// A resource runs on a host, or has stopped there.
@@ -142,7 +144,7 @@ pub fn all(plan: &Plan) -> Vec<Box<dyn Check>> {
     let mut checks: Vec<Box<dyn Check>> = vec![
         Box::new(SingleOwner::new(plan)),
         Box::new(Announced::default()),
-        Box::new(Alive::new(plan)),
+        Box::new(Alive),
         Box::new(Liveness::new(plan)),
         Box::new(Flapping::default()),
         Box::new(Sticky::new(plan)),

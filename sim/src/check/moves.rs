@@ -94,7 +94,7 @@ impl Check for Sticky {
                 for group in of_resource(moment, *resource) {
                     let Some(last) = self.last[group].replace(*host).filter(|last| last != host) else { continue };
                     let dead_time = |host: usize| moment.plan.hosts[host].config.timing().deadtime();
-                    let contact = moment.contact.lasts(moment.now, (*host, dead_time(*host)), (last, dead_time(last)));
+                    let contact = moment.contact.lasts(moment.now, *host, last);
                     let quiet = |host: usize| {
                         self.disturbed[host]
                             .is_none_or(|at| moment.now.since(at) > self.settled * 2 + dead_time(host) * 2)

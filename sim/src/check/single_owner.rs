@@ -21,57 +21,37 @@ pub struct SingleOwner {
     policy: Policy,
     /// The loser of a healed partition must have released everything by then.
     release: Duration,
-    dead_times: Vec<Duration>,
     /// Groups whose present overlap was reported.
     reported: Vec<bool>,
-    /// The life of the daemon that started a resource, by host and resource; none if it does not run.
-    started_by: Vec<Vec<Option<u64>>>,
 }
 
 impl SingleOwner {
     /// The checker of a plan.
     pub fn new(plan: &Plan) -> SingleOwner {
-        SingleOwner {
-            policy: plan.policy,
-            release: release_bound(plan),
-            dead_times: plan.configs().map(|config| config.timing().deadtime()).collect(),
-            reported: Vec::new(),
-            started_by: vec![Vec::new(); plan.hosts.len()],
-        }
+        SingleOwner { policy: plan.policy, release: release_bound(plan), reported: Vec::new() }
     }
 
     /// Whether one of the hazards explains that these two run something of a group.
     fn is_explained(&self, moment: &Moment<'_>, group: usize, one: usize, other: usize) -> bool {
-        let contact = moment.contact.lasts(moment.now, (one, self.dead_times[one]), (other, self.dead_times[other]));
-        if contact < self.release {
+        if moment.contact.lasts(moment.now, one, other) < self.release {
             return true;
         }
-        [one, other].into_iter().any(|host| self.is_orphan(moment, group, host) || is_stuck(moment, group, host))
-    }
-
-    fn is_orphan(&self, moment: &Moment<'_>, group: usize, host: usize) -> bool {
-        let mut resources = moment.ground.resources(group).iter();
-        let life = moment.life(host);
-        resources.any(|resource| {
-            let starter = self.started_by[host].get(*resource).copied().flatten();
-            starter.is_some_and(|starter| starter != life)
-        })
-    }
-
-    fn note(&mut self, moment: &Moment<'_>, host: usize, resource: usize, runs: bool) {
-        let of_host = &mut self.started_by[host];
-        if of_host.len() <= resource {
-            of_host.resize(resource + 1, None);
-        }
-        of_host[resource] = runs.then(|| moment.life(host));
+        [one, other].into_iter().any(|host| is_orphan(moment, group, host) || is_stuck(moment, group, host))
     }
 }
 
+/// Something of it was started by a daemon that does not run any more.
+pub(crate) fn is_orphan(moment: &Moment<'_>, group: usize, host: usize) -> bool {
+    moment.ground.is_orphaned(group, host, moment.life(host))
+}
+
 /// The group cannot be stopped there, and its node knows.
-fn is_stuck(moment: &Moment<'_>, group: usize, host: usize) -> bool {
+pub(crate) fn is_stuck(moment: &Moment<'_>, group: usize, host: usize) -> bool {
     let key = moment.ground.key(group);
     let node = moment.node(host);
-    node.is_some_and(|node| node.status().groups().any(|group| group.key == key && group.doing == Doing::Stuck))
+    // In the middle of its step it cannot be asked; right after it, it is.
+    moment.has_daemon(host)
+        && node.is_none_or(|node| node.status().groups().any(|group| group.key == key && group.doing == Doing::Stuck))
 }
 
 /// How long after first contact the loser may need: three seconds of talk (scenario P16), longer with slow heartbeats,
@@ -86,10 +66,7 @@ impl Check for SingleOwner {
         "single owner"
     }
 
-    fn see(&mut self, moment: &Moment<'_>, fact: &Fact<'_>, found: &mut Vec<String>) {
-        if let Fact::Runs(host, resource, runs) = fact {
-            self.note(moment, *host, *resource, *runs);
-        }
+    fn see(&mut self, moment: &Moment<'_>, _: &Fact<'_>, found: &mut Vec<String>) {
         self.reported.resize(moment.ground.group_count(), false);
         for group in 0..moment.ground.group_count() {
             let mut owners = moment.ground.owners(group);

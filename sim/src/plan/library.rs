@@ -8,7 +8,20 @@ macro_rules! scenarios {
     };
 }
 
-scenarios!("F1", "F2", "F4", "F6", "P1", "S1", "S3", "T1");
+scenarios!(
+    "F1",
+    "F2",
+    "F4",
+    "F6",
+    "P1",
+    "S1",
+    "S3",
+    "T1",
+    "start-fails-quietly",
+    "late-request",
+    "lost-release",
+    "status-unknown"
+);
 
 /// The scenario of that name.
 pub fn find(name: &str) -> Option<&'static str> {

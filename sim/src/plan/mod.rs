@@ -14,6 +14,8 @@ use hb_core::{Verb, Which};
 use net::NetRule;
 use std::time::Duration;
 
+pub(crate) use script::{configure, nearest};
+
 /// A scenario.
 #[derive(Clone, Debug)]
 pub struct Plan {

@@ -331,7 +331,7 @@ impl HostPlan {
 }
 
 /// Reads a node's files as its daemon would.
-pub(super) fn configure(name: &str, texts: &[String; 3]) -> Result<Config, Vec<Diagnostic>> {
+pub(crate) fn configure(name: &str, texts: &[String; 3]) -> Result<Config, Vec<Diagnostic>> {
     let [ha_cf, haresources, authkeys] = texts;
     let reading = Config::read(&Sources {
         local_name: name,
@@ -382,7 +382,7 @@ fn words(line: &str, number: u32, begin: usize) -> Vec<Word<'_>> {
 }
 
 /// The known word that a mistyped one was meant to be.
-pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     known
         .iter()
         .copied()

@@ -53,12 +53,17 @@ impl World {
             return;
         }
         self.set_power(host, Power::On);
+        // Before it speaks the daemon takes away the addresses that an earlier life of it left.
+        let left: Vec<usize> = self.ground.address_resources().collect();
+        for resource in left {
+            self.set_running(host, resource, None);
+        }
         self.hosts[host].start(self.now, self.seed);
         self.step(host, Input::Wake);
     }
 
     fn crash(&mut self, host: usize) {
-        self.hosts[host].lose_power();
+        self.hosts[host].lose_power(self.now);
         self.operations.retain(|(of, ..), _| *of != host);
         self.hosts[host].standing.clear();
         self.set_power(host, Power::Off);
@@ -118,6 +123,7 @@ impl World {
             self.set_power(host, Power::Still);
         }
         self.note(|| What::Scheduled(host, false));
+        self.tell(&Fact::Scheduled(host, false));
         // A virtual watchdog stands still with its guest.
         if !clocks_too {
             self.count_down(host);
@@ -135,6 +141,7 @@ impl World {
         }
         self.note(|| What::Scheduled(host, true));
         self.hosts[host].schedule = Schedule::Runs;
+        self.tell(&Fact::Scheduled(host, true));
         for (life, op) in std::mem::take(&mut self.hosts[host].standing) {
             self.finish(host, life, op);
         }
@@ -169,7 +176,7 @@ impl World {
         self.note(|| What::Device(host, text));
         self.operations.retain(|(of, ..), _| *of != host);
         for resource in 0..self.ground.resource_count() {
-            self.set_running(host, resource, false);
+            self.set_running(host, resource, None);
         }
     }
 

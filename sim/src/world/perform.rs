@@ -59,6 +59,7 @@ impl World {
     fn send(&mut self, host: usize, medium: MediumId, frame: &Frame) {
         frame.hash(&mut self.hasher);
         let label = Label::of(frame);
+        debug_assert!(label.is_some(), "what a node sends is a message, and the simulator can read it");
         self.tell(&Fact::Sent(host, medium, frame));
         let mut passages = std::mem::take(&mut self.passages);
         self.network.send(self.now, host, medium, frame.len(), &mut passages);
@@ -124,7 +125,7 @@ impl World {
             (Verb::Status, _) if self.ground.runs(host, resource) => Outcome::Running,
             (Verb::Status, _) => Outcome::NotRunning,
             (verb @ (Verb::Start | Verb::Stop), _) => {
-                self.set_running(host, resource, verb == Verb::Start);
+                self.set_running(host, resource, (verb == Verb::Start).then_some(life));
                 Outcome::Done
             }
         };
@@ -134,9 +135,9 @@ impl World {
     }
 
     /// Changes the truth about a resource, and says so.
-    pub(super) fn set_running(&mut self, host: usize, resource: usize, runs: bool) {
-        let before = self.ground.history().len();
-        if self.ground.set_running(self.now, host, resource, runs) {
+    pub(super) fn set_running(&mut self, host: usize, resource: usize, by: Option<u64>) {
+        let (before, runs) = (self.ground.history().len(), by.is_some());
+        if self.ground.set_running(self.now, host, resource, by) {
             let word = self.ground.word(resource).to_owned();
             self.note(|| What::Runs(host, word, runs));
             self.note_shares(before);

@@ -20,7 +20,7 @@
 
 mod standby;
 
-pub(crate) use standby::{Cause, Conversation, Heard, Role, Step, on_ask};
+pub(crate) use standby::{Cause, Conversation, Heard, Role, Step, WORK_LIMIT, on_ask};
 
 use crate::action::Cancellation;
 use crate::config::Failback;
@@ -172,7 +172,9 @@ fn conflict(view: &View, book: &Book) -> Option<Intent> {
     if book.conversation.is_some() {
         return None;
     }
-    let claimed = resting(peer).map_or(Holding::NONE, |claim| claim.hold);
+    // What it claims it holds, whatever it is releasing beside that.
+    let claim = peer.claim.filter(|_| peer.liveness == Liveness::Active && !peer.gone);
+    let claimed = claim.map_or(Holding::NONE, |claim| claim.hold);
     if book.hold.foreign && claimed.local {
         return Some(Intent::Release { set: Holding::FOREIGN, because: Because::Conflict(peer.node) });
     }
@@ -199,8 +201,15 @@ fn failback(view: &View, book: &Book) -> Option<Intent> {
 
 fn say(view: &View, book: &Book) -> Option<Intent> {
     let now = (book.hold, is_stable(view, book));
-    let info = book.conversation.as_ref().and_then(Conversation::info);
+    let info = book.conversation.as_ref().and_then(Conversation::info).or_else(|| releasing(view, book));
     (book.said != Some(now)).then_some(Intent::SayResource { hold: now.0, stable: now.1, info })
+}
+
+/// The `info` that tells the other node to wait: what we do not claim may still run here (*ours*; the original says so in
+/// a standby only). Without it a node that is preferred would start what the loser of a conflict is still stopping.
+fn releasing(view: &View, book: &Book) -> Option<&'static str> {
+    let mut given = view.groups_in(Holding::ALL.minus(book.hold));
+    given.any(|group| !group.doing.is_down()).then_some("standby")
 }
 
 /// Whether nothing of ours is in motion or undecided (`isstable`, CLUSTER c.2).

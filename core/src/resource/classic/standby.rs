@@ -7,13 +7,19 @@
 //! R: over <----done---- P: over          P has started everything
 //! ```
 //!
-//! Two *ours*: when both ask at once the node that comes first in the `node` lines goes on and the other yields (the
-//! original ignores both requests for ten seconds), and a lost last step is inferred from the other's stable `resource`.
+//! *Ours*:
+//! - when both ask at once the node that comes first in the `node` lines goes on and the other yields (the original ignores
+//!   both requests for ten seconds),
+//! - a lost last step is inferred from the other's stable `resource`,
+//! - P waits long only for an R that said that it releases: a request that was lost and recovered later is answered by
+//!   nobody (scenario `late-request`),
+//! - an R that has released is relieved even if P had given it up.
 
 use super::{Book, Intent, is_stable};
 use crate::action::Cancellation;
 use crate::ids::{ClientId, NodeId, Seq};
-use crate::resource::{Doing, Phase, View};
+use crate::mark::Of;
+use crate::resource::{Doing, PeerView, Phase, View};
 use crate::wire::message::{Holding, StandbyStep};
 use core::time::Duration;
 
@@ -31,7 +37,7 @@ pub(crate) struct Conversation {
     pub(crate) set: Holding,
     pub(crate) with: NodeId,
     /// Messages of the other node up to this number belong to earlier conversations.
-    pub(crate) since: Seq,
+    pub(crate) since: Of<Seq>,
 }
 
 /// Which side of it we are.
@@ -81,7 +87,8 @@ impl Conversation {
 
     pub(crate) fn limit(&self) -> Duration {
         match (self.role, self.step) {
-            (Role::Giving(_), Step::Asked) => REPLY_LIMIT,
+            // P waits longer as soon as R says that it releases.
+            (_, Step::Asked) => REPLY_LIMIT,
             _ => WORK_LIMIT,
         }
     }
@@ -93,7 +100,7 @@ pub(super) fn proceed(view: &View, book: &Book) -> Option<Intent> {
     let Some(peer) = view.peers.iter().find(|peer| peer.node == conversation.with && !peer.is_out()) else {
         return Some(Intent::Cancel(Cancellation::PeerDied));
     };
-    let claim = peer.claim.filter(|claim| claim.seq > conversation.since && claim.stable && !claim.releasing);
+    let claim = peer.claim.filter(|claim| claim.seq > *conversation.since && claim.stable && !claim.releasing);
     let groups = || view.groups_in(conversation.ours()).map(|group| group.doing);
     match (conversation.role, conversation.step) {
         (Role::Giving(_), Step::Working) if groups().any(|doing| doing == Doing::Stuck) => {
@@ -107,10 +114,8 @@ pub(super) fn proceed(view: &View, book: &Book) -> Option<Intent> {
         (Role::Taking, Step::Working) => {
             groups().all(|doing| matches!(doing, Doing::Running | Doing::Failed)).then_some(Intent::AcquireDone)
         }
-        // R has given up giving up.
-        (Role::Taking, Step::Asked) if claim.is_some_and(|claim| claim.hold.contains(conversation.set)) => {
-            Some(Intent::Cancel(Cancellation::NoReply))
-        }
+        // R has given up giving up: it is at rest. Should it have released after all, its `done` still counts.
+        (Role::Taking, Step::Asked) if claim.is_some() => Some(Intent::Cancel(Cancellation::NoReply)),
         _ => None,
     }
 }
@@ -146,7 +151,7 @@ pub(crate) fn on_ask(view: &View, book: &Book, from: NodeId, seq: Seq, info: Sta
             (Role::Giving(_), Step::Asked) if conversation.with == from && from < view.me => Heard::Answer,
             _ => Heard::Ignore("Standby in progress"),
         },
-        (_, Some(conversation)) if conversation.with == from && seq > conversation.since => {
+        (_, Some(conversation)) if conversation.with == from && seq > *conversation.since => {
             match (info, conversation.role, conversation.step) {
                 (StandbyStep::Other, Role::Giving(_), Step::Asked) => Heard::Release,
                 (StandbyStep::Done, Role::Giving(_), Step::Handed) => Heard::Taken,
@@ -154,6 +159,12 @@ pub(crate) fn on_ask(view: &View, book: &Book, from: NodeId, seq: Seq, info: Sta
                 _ => Heard::Ignore("not expected in this state"),
             }
         }
+        (StandbyStep::Done, None) if view.single_peer().is_some_and(|peer| has_released(peer, seq)) => Heard::Acquire,
         _ => Heard::Ignore("not expected in this state"),
     }
+}
+
+/// Whether a peer that says `done` with this number has released something for us, and waits.
+fn has_released(peer: &PeerView, seq: Seq) -> bool {
+    !peer.is_out() && peer.claim.is_some_and(|claim| claim.releasing && !claim.stable && claim.seq < seq)
 }

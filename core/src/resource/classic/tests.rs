@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ids::Seq;
+use crate::mark::{Aside, Of};
 use crate::resource::{Doing, GroupView, PeerView};
 use crate::time::Instant;
 use crate::wire::message::StandbyStep;
@@ -10,7 +11,7 @@ const ME: NodeId = NodeId(0);
 const PEER: NodeId = NodeId(1);
 
 fn claim(hold: Holding, stable: bool) -> Claim {
-    Claim { hold, stable, releasing: false, seq: Seq(10), since: Instant::ORIGIN }
+    Claim { hold, stable, releasing: false, seq: Seq(10), since: Aside(Instant::ORIGIN) }
 }
 
 fn view(liveness: Liveness, claim: Option<Claim>) -> View {
@@ -126,7 +127,7 @@ fn of_two_claimants_the_preferred_node_keeps_and_announces_again() {
 }
 
 fn conversation(role: Role, step: Step, set: Holding) -> Conversation {
-    Conversation { role, step, set, with: PEER, since: Seq(10) }
+    Conversation { role, step, set, with: PEER, since: Of { node: PEER, value: Seq(10) } }
 }
 
 #[test]
