@@ -255,10 +255,10 @@ proptest! {
         traditional in any::<bool>(),
     ) {
         let (old, new) = (config("h1").keyring().clone(), other_keys());
-        let mut how = crate::auth::Sealing::default();
-        how.msgfmt = if netstring { crate::wire::MsgFormat::Netstring } else { crate::wire::MsgFormat::Classic };
-        how.compression.traditional = traditional;
-        how.compression.threshold = 64;
+        let how = crate::auth::Sealing {
+            msgfmt: if netstring { crate::wire::MsgFormat::Netstring } else { crate::wire::MsgFormat::Classic },
+            compression: crate::wire::Compression { traditional, threshold: 64, ..Default::default() },
+        };
         let mut fields = fields;
         fields.push_text("t", "status");
         if let Ok(sealed) = old.seal(fields.clone(), framing, &how) {
