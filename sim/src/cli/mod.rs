@@ -4,6 +4,7 @@
 //! Exit status 0: all is well; 1: something that should hold does not; 2: what was asked for could not be done.
 
 mod bench;
+mod digests;
 mod explore;
 mod list;
 mod replay;
@@ -43,6 +44,8 @@ enum Command {
     Why(replay::WhyArgs),
     /// List the scenarios that come with the program.
     List,
+    /// Print what every scenario comes to as one number, the same on every machine and build.
+    Digests,
     /// Measure how fast a quiet pair is simulated.
     Bench(bench::BenchArgs),
 }
@@ -58,6 +61,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Redact(args) => replay::redact_main(&args),
         Command::Why(args) => replay::why_main(&args),
         Command::List => list::main(),
+        Command::Digests => digests::main(),
         Command::Bench(args) => bench::main(&args),
     };
     match done {
