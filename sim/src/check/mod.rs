@@ -162,7 +162,7 @@ pub fn all(plan: &Plan) -> Vec<Box<dyn Check>> {
 pub(crate) fn slowness(plan: &Plan) -> Duration {
     let script = |quirk: &crate::plan::Quirk| match quirk.how {
         How::Takes(time) => time * 2,
-        How::Fails => STOP_RETRIES,
+        How::Fails | How::Misreports => STOP_RETRIES,
     };
     let scripts: Duration = plan.quirks.iter().map(script).sum();
     let lag = plan.hosts.iter().map(|host| host.lag).max().unwrap_or_default();

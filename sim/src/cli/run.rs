@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use hb_sim::plan::EngineKind;
 use hb_sim::swimlane::{self, Heading};
-use hb_sim::{Detail, Report, json, pcap};
+use hb_sim::{Detail, Report, json, pcap, pending};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -60,6 +60,9 @@ impl PlayedBy {
 
 /// Runs a scenario and prints what came of it. Exit status 1 if an expectation was missed.
 pub(crate) fn main(args: &RunArgs) -> Result<ExitCode> {
+    if let Some(reason) = pending::reason(&args.scenario) {
+        eprintln!("{} is not met yet: {reason}", args.scenario);
+    }
     let (name, mut plan) = load(&args.scenario)?;
     if let Some(played_by) = args.played_by {
         plan = plan.played_by(played_by.kinds());
@@ -118,6 +121,9 @@ fn print_text(name: &str, report: &Report, timeline: bool, out: &mut impl Write)
             None => writeln!(out, "  ok      {}", verdict.what)?,
             Some(why) => writeln!(out, "  MISSED  {}: {why}", verdict.what)?,
         }
+    }
+    for served in &report.served {
+        writeln!(out, "  {served}")?;
     }
     if let Some(digest) = report.digest {
         writeln!(out, "  digest of both runs {digest:016x}")?;
