@@ -32,6 +32,7 @@ mod host;
 pub mod json;
 mod judge;
 pub mod label;
+pub mod model;
 mod network;
 pub mod pcap;
 pub mod plan;

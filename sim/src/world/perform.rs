@@ -26,6 +26,7 @@ impl World {
         match effect {
             Effect::Do(action) => self.act(host, action),
             Effect::Say(level, text) => self.said(host, level, text),
+            Effect::Generation(generation) => self.hosts[host].write_generation(generation),
         }
     }
 
