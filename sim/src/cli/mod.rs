@@ -7,10 +7,12 @@ mod bench;
 mod digests;
 mod explore;
 mod list;
+mod redact;
 mod replay;
 mod run;
 mod swarm;
 mod sweep;
+mod why;
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::{Parser, Subcommand};
@@ -39,9 +41,9 @@ enum Command {
     /// Live through a recording of a daemon again. Exit status 1 at the first difference, 2 if it is refused.
     Replay(replay::ReplayArgs),
     /// Sign a recording anew with keys made for it, to hand it on.
-    Redact(replay::RedactArgs),
+    Redact(redact::RedactArgs),
     /// Say what was decided about a group while a recording was made, and on what evidence.
-    Why(replay::WhyArgs),
+    Why(why::WhyArgs),
     /// List the scenarios that come with the program.
     List,
     /// Print what every scenario comes to as one number, the same on every machine and build.
@@ -57,9 +59,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Swarm(args) => swarm::main(&args),
         Command::Explore(args) => args.run(),
         Command::Sweep(args) => sweep::main(&args),
-        Command::Replay(args) => replay::replay_main(&args),
-        Command::Redact(args) => replay::redact_main(&args),
-        Command::Why(args) => replay::why_main(&args),
+        Command::Replay(args) => replay::main(&args),
+        Command::Redact(args) => redact::main(&args),
+        Command::Why(args) => why::main(&args),
         Command::List => list::main(),
         Command::Digests => digests::main(),
         Command::Bench(args) => bench::main(&args),

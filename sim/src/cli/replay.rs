@@ -1,28 +1,22 @@
-//! `hbsim replay`, `hbsim redact`, `hbsim why`: recordings of real daemons.
-//!
-//! An error is a refusal: `main` gives it exit status 2; a difference is 1.
+//! `hbsim replay`: a recording of a daemon lived through again, and shown.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use hb_core::time::Instant;
 use hb_core::{Action, Event, Input, Level, Node};
 use hb_sim::replay::calendar::Calendar;
-use hb_sim::replay::redact::redact;
-use hb_sim::replay::why::why;
 use hb_sim::replay::{Keys, Moment, Outcome, Trace, replay};
 use hb_sim::timeline::Line;
 use serde_json::json;
 use std::fmt::Display;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::ops::ControlFlow;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 #[derive(Args, Debug)]
-pub(crate) struct ReplayArgs {
+pub(super) struct ReplayArgs {
     /// A recording, or the directory of the flight recorder.
     trace: PathBuf,
     /// The keys of the cluster; no recording holds them.
@@ -42,29 +36,6 @@ pub(crate) struct ReplayArgs {
     json: bool,
 }
 
-#[derive(Args, Debug)]
-pub(crate) struct RedactArgs {
-    /// A recording, or the directory of the flight recorder.
-    trace: PathBuf,
-    /// The keys of the cluster.
-    #[arg(long, value_name = "FILE", default_value = "/etc/ha.d/authkeys")]
-    authkeys: PathBuf,
-    /// The recording to write; its keys go to OUT.authkeys beside it.
-    #[arg(short = 'o', long, value_name = "OUT")]
-    out: PathBuf,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct WhyArgs {
-    /// A recording, or the directory of the flight recorder.
-    trace: PathBuf,
-    /// A group: its first resource as in haresources; of an address the part before `/` will do. All groups without it.
-    group: Option<String>,
-    /// The keys of the cluster.
-    #[arg(long, value_name = "FILE", default_value = "/etc/ha.d/authkeys")]
-    authkeys: PathBuf,
-}
-
 /// `12.5`, `12.5s`.
 fn parse_seconds(text: &str) -> Result<Duration> {
     let number = text.strip_suffix('s').unwrap_or(text);
@@ -77,15 +48,8 @@ fn parse_seconds(text: &str) -> Result<Duration> {
     Ok(Duration::new(whole.parse()?, nanos))
 }
 
-fn read_keys(path: &Path) -> Result<Keys> {
-    let name = path.display().to_string();
-    let what = || format!("cannot read the keys in {name}: name the cluster's authkeys with --authkeys");
-    let text = std::fs::read(path).with_context(what)?;
-    Ok(Keys { name, text })
-}
-
-pub(crate) fn replay_main(args: &ReplayArgs) -> Result<ExitCode> {
-    let (trace, keys) = (Trace::open(&args.trace)?, read_keys(&args.authkeys)?);
+pub(super) fn main(args: &ReplayArgs) -> Result<ExitCode> {
+    let (trace, keys) = (Trace::open(&args.trace)?, Keys::read(&args.authkeys)?);
     let mut teller = Teller::new(args);
     let outcome = replay(&trace, &keys, args.segment, &mut |moment| teller.see(&moment))?;
     for note in &outcome.notes {
@@ -119,9 +83,8 @@ impl Out {
         }
     }
 
-    /// A reader that has seen enough is no error.
     fn finish(self) -> io::Result<()> {
-        self.broken.filter(|error| error.kind() != io::ErrorKind::BrokenPipe).map_or(Ok(()), Err)
+        self.broken.map_or(Ok(()), Err)
     }
 }
 
@@ -272,51 +235,4 @@ fn state(node: &Node) -> String {
     lines.extend(status.groups().map(|group| format!("{group:?}")));
     lines.push(format!("\n{node:#?}"));
     lines.join("\n")
-}
-
-pub(crate) fn redact_main(args: &RedactArgs) -> Result<ExitCode> {
-    let (trace, keys) = (Trace::open(&args.trace)?, read_keys(&args.authkeys)?);
-    let mut source = File::open("/dev/urandom").context("cannot read /dev/urandom")?;
-    let mut broken = None;
-    let redacted = redact(&trace, &keys, &mut || {
-        let mut bytes = [0; 20];
-        broken = broken.take().or(source.read_exact(&mut bytes).err());
-        bytes
-    })?;
-    if let Some(error) = broken {
-        return Err(error).context("cannot read /dev/urandom");
-    }
-    for note in &redacted.notes {
-        eprintln!("note: {note}");
-    }
-    let mut authkeys = args.out.clone().into_os_string();
-    authkeys.push(".authkeys");
-    write_private(&args.out, &redacted.trace)?;
-    write_private(Path::new(&authkeys), redacted.authkeys.as_bytes())?;
-    println!("{}: {} segments, {} bytes", args.out.display(), redacted.segments, redacted.trace.len());
-    println!("{}: the keys to replay it with, made for it", Path::new(&authkeys).display());
-    println!("ha.cf and haresources are in it as they are: see that they hold no password before you hand it on");
-    Ok(ExitCode::SUCCESS)
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-    let result = file.and_then(|mut file| file.write_all(bytes));
-    result.with_context(|| format!("cannot write {}", path.display()))
-}
-
-pub(crate) fn why_main(args: &WhyArgs) -> Result<ExitCode> {
-    let (trace, keys) = (Trace::open(&args.trace)?, read_keys(&args.authkeys)?);
-    let answer = why(&trace, &keys, args.group.as_deref())?;
-    for note in &answer.notes {
-        eprintln!("note: {note}");
-    }
-    let mut out = Out::default();
-    out.line(answer.text.trim_end());
-    out.finish()?;
-    if let Some(difference) = &answer.difference {
-        eprintln!("hbsim: what follows cannot be explained, since this build does otherwise there: {difference}");
-        return Ok(ExitCode::FAILURE);
-    }
-    Ok(ExitCode::SUCCESS)
 }

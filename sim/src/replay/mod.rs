@@ -17,12 +17,14 @@ pub mod why;
 
 pub use files::Trace;
 
+use anyhow::{Context as _, Result};
 use hb_core::config::SourceText;
 use hb_core::time::Instant;
 use hb_core::trace::{Dropped, Entry, Kind, Made, Reader, RestoreError, Segment, Step};
 use hb_core::{Action, Input, Node};
 use std::fmt;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 /// The text of authkeys, which no recording holds.
 #[derive(Clone, Debug)]
@@ -34,6 +36,14 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// Reads authkeys.
+    pub fn read(path: &Path) -> Result<Keys> {
+        let name = path.display().to_string();
+        let what = || format!("cannot read the keys in {name}: name the cluster's authkeys with --authkeys");
+        let text = std::fs::read(path).with_context(what)?;
+        Ok(Keys { name, text })
+    }
+
     fn source(&self) -> SourceText<'_> {
         SourceText { name: &self.name, bytes: &self.text }
     }
