@@ -1,5 +1,6 @@
 //! Search: plans from seeds, campaigns, and the smallest plan that still breaks the same property.
 
+use std::fmt::Write as _;
 use hb_sim::Plan;
 use hb_sim::check::liveness;
 use hb_sim::plan::Event;
@@ -120,9 +121,9 @@ fn busy(fault: &str) -> Plan {
             2 => format!("mute h{host} eth9"),
             _ => format!("net eth2 delay uniform 1ms {}ms", 2 + event),
         };
-        text += &format!("at {second}.{event:03} {what}\n");
+        writeln!(text, "at {second}.{event:03} {what}").unwrap();
     }
-    text += &format!("at 25.717 {fault}\nby 40 A@h2 B@h2\ncalm 60\nend 130\n");
+    writeln!(text, "at 25.717 {fault}\nby 40 A@h2 B@h2\ncalm 60\nend 130").unwrap();
     parse(&text)
 }
 

@@ -139,9 +139,9 @@ fn a_daemon_that_is_started_again_takes_old_addresses_away() {
 #[test]
 fn what_a_lying_disk_has_not_kept_is_gone_with_the_power() {
     let first = generations("end 1\n")[0];
-    let lives = "at 0 kill h1\nat 1 start h1\nat 5 crash h1\nat 6 start h1\nend 8\n";
-    assert_eq!(generations(lives), [first, first + 1, first + 2]);
-    let lies = format!("at 0 lose-writes h1\n{lives}");
+    let reboots = "at 0 kill h1\nat 1 start h1\nat 5 crash h1\nat 6 start h1\nend 8\n";
+    assert_eq!(generations(reboots), [first, first + 1, first + 2]);
+    let lies = format!("at 0 lose-writes h1\n{reboots}");
     assert_eq!(generations(&lies), [first, first + 1], "the same generation, used again");
     // Without a loss of power the cache keeps it.
     assert_eq!(generations(&lies.replace("crash", "kill")), [first, first + 1, first + 2]);
@@ -314,7 +314,7 @@ fn a_cut_is_told_from_bad_luck() {
     assert!(fates("at 0 deafen h1\nend 2\n").iter().all(Option::is_none));
     assert!(fates("at 0 block h1>h2\nend 2\n").iter().all(|fate| *fate == Some(Lost::Cut)));
     assert!(fates("at 0 block h2>h1\nend 2\n").iter().all(Option::is_none));
-    let loss = fates("at 0 net loss 0.5\nend 60\n");
-    let lost = loss.iter().filter(|fate| **fate == Some(Lost::Luck)).count();
-    assert!((loss.len() * 4 / 10..loss.len() * 6 / 10).contains(&lost), "{lost} of {}", loss.len());
+    let half = fates("at 0 net loss 0.5\nend 60\n");
+    let lost = half.iter().filter(|fate| **fate == Some(Lost::Luck)).count();
+    assert!((half.len() * 4 / 10..half.len() * 6 / 10).contains(&lost), "{lost} of {}", half.len());
 }

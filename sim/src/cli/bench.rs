@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use hb_sim::bench;
 use serde_json::json;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 #[derive(Args, Debug)]
@@ -20,15 +21,13 @@ pub(crate) struct BenchArgs {
 pub(crate) fn main(args: &BenchArgs) -> Result<ExitCode> {
     let speed = bench::quiet_pair(args.hours, args.jobs);
     let took = speed.took.as_secs_f64();
-    println!(
-        "{}",
-        json!({
+    let figures = json!({
             "benchmark": "a quiet pair, keepalive 1 s, sha1, one bcast medium, checkers armed",
             "simulated_hours": args.hours, "jobs": args.jobs, "seconds": took,
             "times_real_time": speed.simulated.as_secs_f64() / took, "steps": speed.steps,
             "peak_memory_kib": peak_memory_kib(),
-        })
-    );
+    });
+    writeln!(io::stdout(), "{figures}")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -124,20 +124,10 @@ impl Plan {
                 writeln!(f, "watchdog {name} {}", Span(watchdog))?;
             }
             if let Some(device) = host.device {
-                writeln!(f, "{}", self.device(name, device))?;
+                writeln!(f, "{}", device_line(name, device))?;
             }
         }
         Ok(())
-    }
-
-    fn device(&self, name: &str, device: Device) -> String {
-        let does = match device.does {
-            DeviceDoes::Works => "works",
-            DeviceDoes::Lies => "lies",
-            DeviceDoes::Fails => "fails",
-            DeviceDoes::Hangs => "hangs",
-        };
-        format!("device {name} {does} {}", Span(device.takes))
     }
 
     /// An event as the language writes it behind its time.
@@ -216,6 +206,16 @@ impl Plan {
             Expect::Holds(host, what) => format!("holds {} {what}", self.name(*host)),
         }
     }
+}
+
+fn device_line(name: &str, device: Device) -> String {
+    let does = match device.does {
+        DeviceDoes::Works => "works",
+        DeviceDoes::Lies => "lies",
+        DeviceDoes::Fails => "fails",
+        DeviceDoes::Hangs => "hangs",
+    };
+    format!("device {name} {does} {}", Span(device.takes))
 }
 
 impl Display for Change {
