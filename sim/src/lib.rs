@@ -12,6 +12,7 @@
 //! | `ground.rs`, `contact.rs` | the truth: what runs where, who answers a client, who heard whom; never asks a node |
 //! | `check/` | one property a file, judged on the truth |
 //! | `recording.rs`, `timeline.rs` | what happened, as data and as prose |
+//! | `swimlane/` | ... as a picture |
 //! | `search/` | random plans, the smallest that breaks a property, what was reached |
 //! | `run.rs`, `judge.rs`, `summary.rs` | a scenario run twice, judged, and told in a line a group |
 //! | `explore/` | every interleaving of a pair within a budget of faults, on a small state of its own |
@@ -37,6 +38,7 @@ pub mod run;
 pub mod search;
 pub mod summary;
 pub mod sweep;
+pub mod swimlane;
 pub mod timeline;
 pub mod world;
 

@@ -337,18 +337,26 @@ impl Node {
                 let (set, given) = (conversation.ours(), which(conversation.set));
                 // It says that nothing of the set runs there any more, whatever became of the message that said so first.
                 if let Some(peer) = self.nodes.get_mut(from) {
-                    let held = peer.claim.map_or(Holding::NONE, |claim| claim.hold);
-                    let hold = held.minus(conversation.set);
+                    let before = peer.claim.map_or(Holding::NONE, |claim| claim.hold);
+                    let hold = before.minus(conversation.set);
                     peer.claim = Some(Claim { hold, stable: false, releasing: false, seq, since: self.now });
                 }
                 self.converse(conversation);
                 self.acquire(set, Why::HandedOver { by: self.name(from), set: given });
             }
-            Heard::Taken => self.taken(),
             Heard::AnswerThen => {
                 if let Some(conversation) = &mut self.book.conversation {
                     conversation.next = Some((Of { node: from, value: seq }, ask.holding));
                 }
+            }
+            Heard::Taken => {
+                // It says that everything of the set runs there now; what it said before may still be under way.
+                if let (Some(peer), Some(conversation)) = (self.nodes.get_mut(from), &self.book.conversation) {
+                    let before = peer.claim.map_or(Holding::NONE, |claim| claim.hold);
+                    let hold = before.union(conversation.set.exchanged());
+                    peer.claim = Some(Claim { hold, stable: false, releasing: false, seq, since: self.now });
+                }
+                self.taken();
             }
             Heard::Ignore(why) => {
                 let what = ask.step.as_str();

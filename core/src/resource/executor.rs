@@ -103,6 +103,8 @@ enum State {
 struct Queue {
     wanted: bool,
     state: State,
+    /// So many resources from the left may run although nothing started them since: one of them could not be stopped.
+    suspect: usize,
     /// The operation under way.
     op: Option<OpId>,
     /// Waiting for [`Timer::StopRetry`].
@@ -121,7 +123,8 @@ pub(crate) struct Executor {
 
 impl Executor {
     pub(crate) fn new(now: Instant, config: &Config) -> Executor {
-        let queue = Queue { wanted: false, state: State::Stopped, op: None, pausing: false, since: Aside(now) };
+        let queue =
+            Queue { wanted: false, state: State::Stopped, suspect: 0, op: None, pausing: false, since: Aside(now) };
         Executor {
             queues: alloc::vec![queue; config.groups().len()],
             last_op: OpId(0),
@@ -316,6 +319,7 @@ impl Queue {
                     // What cannot be said to have stopped may run.
                     (Verb::Status, _) => {
                         cx.report(Event::StopFailed { resource: resource() });
+                        self.suspect = self.suspect.max(at.saturating_add(1));
                         self.enter(cx.now, State::Stuck { at });
                     }
                     (_, outcome) => {
@@ -340,7 +344,7 @@ impl Queue {
 
     /// Begins to stop the `count` leftmost resources.
     fn begin_stop(&mut self, cx: &mut Context<'_>, group: GroupId, count: usize, failed: bool) {
-        match count.checked_sub(1) {
+        match count.max(self.suspect).checked_sub(1) {
             Some(at) => {
                 cx.report(Event::Releasing { group: name(cx.config, group) });
                 self.enter(cx.now, State::Stopping { at, verb: Verb::Stop, attempt: 0, failed });
@@ -354,6 +358,7 @@ impl Queue {
             self.state = State::Stopping { at, verb: Verb::Stop, attempt: 0, failed };
             return;
         }
+        self.suspect = 0;
         cx.report(Event::Released { group: name(cx.config, group), took: cx.now.since(*self.since) });
         self.enter(cx.now, if failed { State::Failed } else { State::Stopped });
     }

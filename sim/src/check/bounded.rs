@@ -9,8 +9,9 @@ use std::time::Duration;
 const WINDOW: Duration = Duration::from_secs(10);
 /// A gap of more is not asked for (WIRE 9.2 (5)).
 const GAP: u64 = 250;
-/// How often each missing message may be asked for or sent again in a window, all told.
-const REPEATS: u64 = 6;
+/// How often each missing message may be asked for in a window: every 250 ms, as long as nobody answers (WIRE 9.3), and what
+/// luck adds. A peer that hears us answers the first time.
+const REPEATS: u64 = 44;
 
 /// Compares what nodes keep and send with what they may.
 #[derive(Clone, Debug)]
