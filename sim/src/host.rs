@@ -108,7 +108,7 @@ impl Host {
             uuid: NodeUuid::from_random([id; 16]),
             seed: bytes,
         };
-        self.engine = Some(Engine::ours(self.plan.config.clone(), boot));
+        self.engine = Some(Engine::new(self.plan.kind, self.plan.config.clone(), boot));
         self.has_daemon = true;
         self.schedule = Schedule::Runs;
     }

@@ -12,7 +12,7 @@
 //! | `ground.rs`, `contact.rs` | the truth: what runs where, who answers a client, who heard whom; never asks a node |
 //! | `check/` | one property a file, judged on the truth |
 //! | `recording.rs`, `timeline.rs` | what happened, as data and as prose |
-//! | `swimlane/` | ... as a picture |
+//! | `swimlane/`, `pcap.rs`, `json.rs` | ... as a picture, as a capture, as JSON |
 //! | `search/` | random plans, the smallest that breaks a property, what was reached |
 //! | `run.rs`, `judge.rs`, `summary.rs` | a scenario run twice, judged, and told in a line a group |
 //! | `explore/` | every interleaving of a pair within a budget of faults, on a small state of its own |
@@ -29,9 +29,12 @@ mod engine;
 pub mod explore;
 pub mod ground;
 mod host;
+pub mod json;
 mod judge;
 pub mod label;
+pub mod model;
 mod network;
+pub mod pcap;
 pub mod plan;
 pub mod recording;
 pub mod run;

@@ -344,11 +344,6 @@ impl Node {
                 self.converse(conversation);
                 self.acquire(set, Why::HandedOver { by: self.name(from), set: given });
             }
-            Heard::AnswerThen => {
-                if let Some(conversation) = &mut self.book.conversation {
-                    conversation.next = Some((Of { node: from, value: seq }, ask.holding));
-                }
-            }
             Heard::Taken => {
                 // It says that everything of the set runs there now; what it said before may still be under way.
                 if let (Some(peer), Some(conversation)) = (self.nodes.get_mut(from), &self.book.conversation) {
@@ -357,6 +352,11 @@ impl Node {
                     peer.claim = Some(Claim { hold, stable: false, releasing: false, seq, since: self.now });
                 }
                 self.taken();
+            }
+            Heard::AnswerThen => {
+                if let Some(conversation) = &mut self.book.conversation {
+                    conversation.next = Some((Of { node: from, value: seq }, ask.holding));
+                }
             }
             Heard::Ignore(why) => {
                 let what = ask.step.as_str();

@@ -5,8 +5,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use hb_sim::plan::EngineKind;
 use hb_sim::swimlane::{self, Heading};
-use hb_sim::{Detail, Report, pending};
-use serde_json::json;
+use hb_sim::{Detail, Report, json, pcap, pending};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -25,12 +24,15 @@ pub(crate) struct RunArgs {
     /// Print everything that happened.
     #[arg(long, conflicts_with = "json")]
     timeline: bool,
-    /// Print one JSON object a line.
+    /// Print one JSON object a line: what happened, the verdicts, a summary (docs/hbsim.md).
     #[arg(long)]
     json: bool,
     /// Draw it into this file, as SVG.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Write its packets into this file, as pcapng.
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -65,25 +67,39 @@ pub(crate) fn main(args: &RunArgs) -> Result<ExitCode> {
     if let Some(played_by) = args.played_by {
         plan = plan.played_by(played_by.kinds());
     }
-    let detail = if args.svg.is_some() { Detail::Packets } else { Detail::Lines };
+    let detail = if args.svg.is_some() || args.pcap.is_some() { Detail::Packets } else { Detail::Lines };
     let report = hb_sim::run(&plan, args.seed, detail);
     if let Some(file) = &args.svg {
         let note = format!("{name}, seed {}: {}", args.seed, outcome(&report));
         let heading = Heading { title: report.title.clone(), note };
         write(file, swimlane::draw(&report.recording, &heading).as_bytes())?;
     }
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    if args.json {
-        print_json(&report, &mut out)?;
-    } else {
-        print_text(&name, &report, args.timeline, &mut out)?;
+    if let Some(file) = &args.pcap {
+        let mut capture = Vec::new();
+        let written = pcap::write(&report.recording, plan.configs(), &mut capture)?;
+        write(file, &capture)?;
+        if written.too_long > 0 {
+            eprintln!("hbsim: {} packets fit no UDP datagram and are not in {}", written.too_long, file.display());
+        }
     }
-    out.flush()?;
+    print(args, &name, &report).context("standard output")?;
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn write(file: &Path, bytes: &[u8]) -> Result<()> {
     fs::write(file, bytes).with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn print(args: &RunArgs, name: &str, report: &Report) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if args.json {
+        for line in json::report(report, name, args.seed) {
+            writeln!(out, "{line}")?;
+        }
+    } else {
+        print_text(name, report, args.timeline, &mut out)?;
+    }
+    out.flush()
 }
 
 /// What came of a run, in a few words.
@@ -113,16 +129,4 @@ fn print_text(name: &str, report: &Report, timeline: bool, out: &mut impl Write)
         writeln!(out, "  digest of both runs {digest:016x}")?;
     }
     Ok(())
-}
-
-fn print_json(report: &Report, out: &mut impl Write) -> io::Result<()> {
-    for line in report.recording.lines() {
-        writeln!(out, "{}", json!({"at_us": line.at_us, "who": line.who, "what": line.what}))?;
-    }
-    for verdict in &report.verdicts {
-        let line = json!({"expectation": verdict.what, "met": verdict.missed.is_none(), "missed": verdict.missed});
-        writeln!(out, "{line}")?;
-    }
-    let digest = report.digest.map(|digest| format!("{digest:016x}"));
-    writeln!(out, "{}", json!({"title": report.title, "passed": report.passed(), "digest": digest}))
 }

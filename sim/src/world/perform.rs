@@ -26,6 +26,7 @@ impl World {
         match effect {
             Effect::Do(action) => self.act(host, action),
             Effect::Say(level, text) => self.said(host, level, text),
+            Effect::Generation(generation) => self.hosts[host].write_generation(generation),
         }
     }
 
@@ -62,6 +63,7 @@ impl World {
         self.tell(&Fact::Sent(host, medium, frame));
         let mut passages = std::mem::take(&mut self.passages);
         self.network.send(self.now, host, medium, frame.len(), &mut passages);
+        self.transmissions += 1;
         for passage in passages.drain(..) {
             self.note_packet(host, medium, passage, frame);
             let Fate::Arrives { at, wrong } = passage.fate else { continue };
