@@ -121,9 +121,8 @@ fn a_takeover_from_a_node_that_released_nothing_is_seen() {
 #[test]
 fn a_machine_that_was_off_for_a_moment_has_released_everything() {
     for proof in ["released", "fenced"] {
-        let reset = format!(
-            "{SETTLED}proof {proof}\ndevice h1 works 1\nat 0 fence h1\nat 1.5 start h1\nby 30 A@h2\nend 40\n"
-        );
+        let reset =
+            format!("{SETTLED}proof {proof}\ndevice h1 works 1\nat 0 fence h1\nat 1.5 start h1\nby 30 A@h2\nend 40\n");
         let report = play(&reset);
         assert!(report.passed(), "{:?}\n{}", report.violations, report.recording.timeline());
     }
