@@ -4,8 +4,10 @@
 
 pub mod config;
 pub mod node;
+pub mod trace;
 pub mod wire;
 
 pub use config::{authkeys, ha_cf, haresources};
 pub use node::node_inputs;
+pub use trace::trace_file;
 pub use wire::wire_decode;

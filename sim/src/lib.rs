@@ -13,6 +13,7 @@
 //! | `check/` | one property a file, judged on the truth |
 //! | `recording.rs`, `timeline.rs` | what happened, as data and as prose |
 //! | `swimlane/`, `pcap.rs`, `json.rs` | ... as a picture, as a capture, as JSON |
+//! | `replay/` | recordings of real daemons lived through again |
 //! | `search/` | random plans, the smallest that breaks a property, what was reached |
 //! | `run.rs`, `judge.rs`, `summary.rs` | a scenario run twice, judged, and told in a line a group |
 //! | `explore/` | every interleaving of a pair within a budget of faults, on a small state of its own |
@@ -37,6 +38,7 @@ mod network;
 pub mod pcap;
 pub mod plan;
 pub mod recording;
+pub mod replay;
 pub mod run;
 pub mod search;
 pub mod summary;

@@ -27,6 +27,7 @@ const UNANSWERED_WORTH_A_LINE: u32 = 10;
 
 /// Why the classes are where they are, and since when: for status, decides nothing.
 #[derive(Clone, Debug, Default, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Evidence {
     local: Option<(Why, Instant)>,
     foreign: Option<(Why, Instant)>,

@@ -77,6 +77,7 @@ impl Doing {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 enum State {
     Stopped,
     Failed,
@@ -100,6 +101,7 @@ enum State {
 
 /// One group's queue.
 #[derive(Clone, Debug, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 struct Queue {
     wanted: bool,
     state: State,
@@ -115,6 +117,7 @@ struct Queue {
 
 /// The queues of all groups, and the announcements of addresses that came up.
 #[derive(Clone, Debug, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Executor {
     queues: Vec<Queue>,
     last_op: OpId,
@@ -135,6 +138,12 @@ impl Executor {
     /// The operation begun last.
     pub(crate) fn last_op(&self) -> OpId {
         self.last_op
+    }
+
+    /// How many groups there are.
+    #[cfg(feature = "trace")]
+    pub(crate) fn queue_count(&self) -> usize {
+        self.queues.len()
     }
 
     pub(crate) fn doing(&self, group: GroupId) -> Doing {

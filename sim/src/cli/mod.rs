@@ -6,6 +6,7 @@
 mod bench;
 mod explore;
 mod list;
+mod replay;
 mod run;
 mod swarm;
 mod sweep;
@@ -34,6 +35,12 @@ enum Command {
     Explore(explore::ExploreArgs),
     /// Run a grid of parameters with many seeds, and draw what came of it.
     Sweep(sweep::SweepArgs),
+    /// Live through a recording of a daemon again. Exit status 1 at the first difference, 2 if it is refused.
+    Replay(replay::ReplayArgs),
+    /// Sign a recording anew with keys made for it, to hand it on.
+    Redact(replay::RedactArgs),
+    /// Say what was decided about a group while a recording was made, and on what evidence.
+    Why(replay::WhyArgs),
     /// List the scenarios that come with the program.
     List,
     /// Measure how fast a quiet pair is simulated.
@@ -47,6 +54,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Swarm(args) => swarm::main(&args),
         Command::Explore(args) => args.run(),
         Command::Sweep(args) => sweep::main(&args),
+        Command::Replay(args) => replay::replay_main(&args),
+        Command::Redact(args) => replay::redact_main(&args),
+        Command::Why(args) => replay::why_main(&args),
         Command::List => list::main(),
         Command::Bench(args) => bench::main(&args),
     };

@@ -32,6 +32,7 @@ pub(crate) const WORK_LIMIT: Duration = Duration::from_hours(1);
 
 /// A conversation under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Conversation {
     pub(crate) role: Role,
     pub(crate) step: Step,
@@ -46,6 +47,7 @@ pub(crate) struct Conversation {
 
 /// Which side of it we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Role {
     /// R, for this reason.
     Giving(Cause),
@@ -55,6 +57,7 @@ pub(crate) enum Role {
 
 /// How far it got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Step {
     /// R waits for P's answer; P waits until R has released.
     Asked,
@@ -66,6 +69,7 @@ pub(crate) enum Step {
 
 /// Why we give groups away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Cause {
     /// A client of ours asked.
     Operator(ClientId),
