@@ -148,7 +148,7 @@ impl Plan {
             Event::Restart(host) => one("restart", *host),
             Event::Reload(host) => one("reload", *host),
             Event::Lose(host, resource) => format!("lose {} {resource}", self.name(*host)),
-            Event::Device(host, device) => self.device(self.name(*host), *device),
+            Event::Device(host, device) => device_line(self.name(*host), *device),
             Event::LoseWrites(host) => one("lose-writes", *host),
             Event::Fence(host) => one("fence", *host),
             Event::StepClock(host, millis) => format!("step-clock {} {millis}", self.name(*host)),
