@@ -5,15 +5,15 @@
 pub mod cluster;
 pub mod config;
 pub mod node;
-pub mod trace;
 #[cfg(test)]
 mod samples;
 pub mod scenario;
+pub mod trace;
 pub mod wire;
 
 pub use cluster::cluster;
 pub use config::{authkeys, ha_cf, haresources};
 pub use node::node_inputs;
-pub use trace::trace_file;
 pub use scenario::scenario_file;
+pub use trace::trace_file;
 pub use wire::wire_decode;

@@ -1,6 +1,5 @@
 //! Search: plans from seeds, campaigns, and the smallest plan that still breaks the same property.
 
-use std::fmt::Write as _;
 use hb_sim::Plan;
 use hb_sim::check::liveness;
 use hb_sim::plan::Event;
@@ -8,6 +7,7 @@ use hb_sim::search::coverage::SOMETIMES;
 use hb_sim::search::generate;
 use hb_sim::search::shrink::shrink;
 use hb_sim::search::swarm::{Campaign, examine, run};
+use std::fmt::Write as _;
 use std::time::Duration;
 
 const SEEDS: u64 = 300;

@@ -255,8 +255,8 @@ proptest! {
         traditional in any::<bool>(),
     ) {
         let (old, new) = (config("h1").keyring().clone(), other_keys());
-        let mut how = crate::auth::Sealing::default();
-        how.msgfmt = if netstring { crate::wire::MsgFormat::Netstring } else { crate::wire::MsgFormat::Classic };
+        let msgfmt = if netstring { crate::wire::MsgFormat::Netstring } else { crate::wire::MsgFormat::Classic };
+        let mut how = crate::auth::Sealing { msgfmt, ..crate::auth::Sealing::default() };
         how.compression.traditional = traditional;
         how.compression.threshold = 64;
         let mut fields = fields;

@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn each_limit_is_looked_at() {
-        let rows: [(fn(&mut Limits), &str); 6] = [
+        type Tighten = fn(&mut Limits);
+        let rows: [(Tighten, &str); 6] = [
             (|limits| limits.timers = 0, "h has  timers"),
             (|limits| limits.history = 0, "h has  messages in its history"),
             (|limits| limits.missing = 0, "h has  missing numbers"),

@@ -5,6 +5,7 @@
 //! core does break is in `tests/canaries.rs`.
 
 use super::*;
+use crate::ground::Power;
 use crate::plan::Event;
 use crate::recording::Detail;
 use crate::run::play_watched;
@@ -250,8 +251,9 @@ fn liveness(plan: &Plan) -> Box<dyn Check> {
 
 #[test]
 fn a_group_that_nobody_or_everybody_or_half_a_node_runs_after_the_calm_is_seen() {
+    type Change = fn(&Moment<'_>, &mut Ground);
     let text = format!("{PAIR}calm 5\nend 80\n");
-    let changes: [(&str, fn(&Moment<'_>, &mut Ground)); 3] = [
+    let changes: [(&str, Change); 3] = [
         ("is on []", |moment, ground| take(moment, ground, 0, 0)),
         ("is on [h1 h2]", |moment, ground| give(moment, ground, 1, 0)),
         ("is on [h1]", |moment, ground| {
@@ -310,7 +312,7 @@ fn a_group_that_moves_again_and_again_for_nothing_is_seen() {
     assert!(told(&text, flapping, moves(13)).len() == 1, "{:?}", told(&text, flapping, moves(13)));
     assert!(told(&text, flapping, truth()).is_empty());
     // With more reasons the same moves are none too many.
-    let cuts: String = (0..10).map(|at| format!("at {at}.1 cut h1 eth9\nat {at}.2 heal h1 eth9\n")).collect();
+    let cuts = "at 1 cut h1 eth9\nat 2 heal h1 eth9\n".repeat(10);
     assert!(told(&format!("{text}{cuts}"), flapping, moves(40)).is_empty());
 }
 
@@ -426,8 +428,7 @@ fn a_confirmation_is_looked_up_in_the_truth() {
         });
         told(&text, |_| Box::new(BeforeTakeover::new(Proof::Fenced)), lie)
     };
-    use crate::ground::Power::{Off, On};
-    assert!(takeover(true, Off).is_empty());
-    assert_eq!(takeover(true, On).len(), 1);
-    assert_eq!(takeover(false, Off).len(), 1);
+    assert!(takeover(true, Power::Off).is_empty());
+    assert_eq!(takeover(true, Power::On).len(), 1);
+    assert_eq!(takeover(false, Power::Off).len(), 1);
 }

@@ -341,7 +341,8 @@ impl Model {
 
     /// A call, and before it what it costs to start the script that only asks the kernel.
     fn called(&self, step: Step) -> Vec<Step> {
-        let (Step::Check(group, at) | Step::Start(group, at) | Step::Stop(group, at, _) | Step::Verify(group, at)) = step
+        let (Step::Check(group, at) | Step::Start(group, at) | Step::Stop(group, at, _) | Step::Verify(group, at)) =
+            step
         else {
             return vec![step];
         };
