@@ -12,7 +12,7 @@ use core::time::Duration;
 pub type Frame = Arc<[u8]>;
 
 /// One thing to be done, now and in the order given.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Send a frame on a medium. Losing it is no error.
     Send {
@@ -68,6 +68,7 @@ pub struct ResourceRun {
 
 /// What to do with a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub enum Verb {
     /// Ask whether it runs here (CLUSTER d.3).
     Status,

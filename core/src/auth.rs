@@ -12,6 +12,8 @@
 //! - [`Authentic`] is made by [`Keyring::verify`] only: whoever holds one holds checked fields,
 //! - a secret is never printed, and a digest is compared in constant time.
 
+#[cfg(feature = "trace")]
+mod resign;
 mod seal;
 
 pub use crate::wire::MsgFormat;
@@ -31,6 +33,7 @@ pub const INDEX_MAX: u8 = 15;
 
 /// How a digest is computed (WIRE 6.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub enum Method {
     /// CRC-32, no key: detects damage, authenticates nobody.
     Crc,
@@ -266,7 +269,7 @@ impl<'a> Authentic<'a> {
 }
 
 /// Why a signature is not accepted; nothing was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum AuthError {
     /// The packet has no signature.
     #[error("not signed")]

@@ -10,6 +10,7 @@ use alloc::collections::BTreeMap;
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Timer {
     /// The node's first step.
     Boot,
@@ -41,6 +42,7 @@ pub(crate) enum Timer {
 
 /// The table of deadlines.
 #[derive(Clone, Debug, Default, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Deadlines {
     at: BTreeMap<Timer, Instant>,
 }

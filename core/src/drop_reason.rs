@@ -6,7 +6,7 @@ use crate::wire::WireError;
 use alloc::string::String;
 
 /// Why a frame had no effect. State is unchanged but for a counter.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum DropReason {
     /// It is not a message at all.
     #[error("bad packet: {0}")]
@@ -46,6 +46,7 @@ impl From<VerifyError> for DropReason {
 
 /// The kinds of [`DropReason`], for counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub enum DropKind {
     /// Not a message.
     Wire,

@@ -41,7 +41,7 @@ impl Level {
 }
 
 /// One thing worth a log line. Names of nodes, media, groups and resources are those of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "a variant's line in `Display` says what its fields are")]
 pub enum Event {
     // --- our own life

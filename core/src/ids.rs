@@ -9,6 +9,7 @@ macro_rules! index {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
         pub struct $name(pub u16);
 
         impl $name {
@@ -35,14 +36,17 @@ index! {
 
 /// An action whose result comes back as [`Input::OpDone`](crate::Input::OpDone); never used twice in the life of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub struct OpId(pub u64);
 
 /// A connected client, named by the shell; never used twice in the life of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClientId(pub u64);
 
 /// A message number of one sender: 1 for the first message of its process (WIRE 7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub struct Seq(pub u64);
 
 impl Seq {
@@ -60,6 +64,7 @@ impl Seq {
 
 /// The life of a node's process: higher after every start (WIRE 8).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub struct Generation(pub u64);
 
 impl fmt::Display for Generation {
@@ -76,6 +81,7 @@ impl fmt::Display for Seq {
 
 /// The identity of a node across renames: 16 bytes (WIRE 8).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub struct NodeUuid(pub [u8; 16]);
 
 impl NodeUuid {

@@ -6,12 +6,14 @@ use alloc::string::String;
 
 /// One thing that happened; [`Node::handle`](crate::Node::handle) takes exactly one at a time.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub enum Input<'a> {
     /// Bytes arrived on a medium: one datagram, or one framed message of a serial line. They may be anything.
     Frame {
         /// The medium they came by.
         medium: MediumId,
         /// The payload, untouched.
+        #[cfg_attr(feature = "trace", serde(serialize_with = "crate::trace::serialize_bytes"))]
         bytes: &'a [u8],
     },
     /// Time passed. The only input that fires deadlines; with nothing due it changes nothing.
@@ -47,6 +49,7 @@ pub enum Input<'a> {
 
 /// Whether a medium carries what is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub enum Carrier {
     /// Sending works, as far as the machine can tell.
     Up,
@@ -56,6 +59,7 @@ pub enum Carrier {
 
 /// How an operation on a resource ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub enum Outcome {
     /// Start or stop succeeded.
     Done,
@@ -69,6 +73,7 @@ pub enum Outcome {
 
 /// Why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub enum Failure {
     /// The script ended with this code.
     #[error("Return code {0}")]
@@ -89,6 +94,7 @@ pub enum Failure {
 
 /// What a client can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub enum Request {
     /// Give resources to the other node (`hb_standby`).
     Standby(Which),
@@ -98,6 +104,7 @@ pub enum Request {
 
 /// Which groups a standby or takeover is about, seen from the node where it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub enum Which {
     /// All groups.
     All,
@@ -128,6 +135,7 @@ impl Which {
 
 /// What the operator orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub enum Command {
     /// Release everything, tell the others, end (CLUSTER b.4).
     Stop,
@@ -174,6 +182,21 @@ impl Default for LoadAverage {
 impl core::fmt::Debug for LoadAverage {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         self.as_str().fmt(f)
+    }
+}
+
+#[cfg(feature = "trace")]
+impl serde::Serialize for LoadAverage {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(feature = "trace")]
+impl<'de> serde::Deserialize<'de> for LoadAverage {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<LoadAverage, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        LoadAverage::new(&text).ok_or_else(|| serde::de::Error::custom("a load average is printable ASCII"))
     }
 }
 

@@ -88,6 +88,8 @@ mod node;
 pub mod resource;
 mod rng;
 pub mod time;
+#[cfg(feature = "trace")]
+pub mod trace;
 pub mod wire;
 
 pub use action::{Action, Actions, ArpKind, Cancellation, ExitReason, Frame, Refusal, ResourceRun, Response, Verb};

@@ -87,6 +87,7 @@ impl Hash for OpId {
 
 /// Message numbers that are this modulo [`ACK_EVERY`] are acknowledged (WIRE 9.4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct AckTrigger(pub(crate) u64);
 
 impl AckTrigger {
@@ -104,6 +105,7 @@ impl Hash for AckTrigger {
 
 /// A value whose message numbers are those of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Of<T> {
     /// Whose.
     pub(crate) node: NodeId,
@@ -135,6 +137,7 @@ impl<T> DerefMut for Of<T> {
 
 /// State that is told, counted or drawn from, and by which nothing is decided: it enters digests and no situation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Aside<T>(pub(crate) T);
 
 impl<T: Hash> Hash for Aside<T> {

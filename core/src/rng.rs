@@ -17,6 +17,7 @@ const LANES: usize = 2;
 
 /// All randomness of a node. It keeps the seed and how much of each lane is spent, which is what a digest must see.
 #[derive(Clone, Debug, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Lanes {
     seed: [u8; 32],
     spent: [u64; LANES],

@@ -10,6 +10,7 @@ use core::time::Duration;
 /// A point on the monotonic clock of this node, in nanoseconds since an origin chosen by the shell.
 /// It hashes as a mark, see `mark.rs`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub struct Instant(u64);
 
 impl Instant {
@@ -57,6 +58,7 @@ fn nanos(span: Duration) -> u64 {
 
 /// Wall-clock time in whole seconds since 1970; the unit of `ts=` and of generations (WIRE 7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub struct UnixTime(pub u64);
 
 /// A duration printed in milliseconds, the unit of the original's log lines.

@@ -5,7 +5,8 @@ use crate::daemon::{self, Options};
 use crate::decode::{self, DecodeArgs};
 use crate::demo::{self, DemoArgs};
 use crate::pid_file::{Holder, PidFile};
-use crate::{config, status, testbed};
+use crate::recorder::{self, Settings};
+use crate::{config, status, testbed, why};
 use anyhow::{Context as _, Result};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
@@ -24,6 +25,9 @@ mod code {
     /// `-s`: not running, and no pid file.
     pub(super) const STOPPED: u8 = 3;
 }
+
+/// How many megabytes the flight recorder may use: most of a day of a quiet pair.
+const TRACE_SIZE: u32 = 64;
 
 /// High availability for a pair of machines: keeps addresses and services on exactly one of them.
 ///
@@ -51,9 +55,18 @@ struct Places {
     /// Directory of pid file and control socket.
     #[arg(long, global = true, value_name = "DIR", default_value = "/run/heartbeat")]
     run_dir: PathBuf,
+    /// Directory of the flight recorder [default: `trace` in the state directory].
+    #[arg(long, global = true, value_name = "DIR")]
+    trace_dir: Option<PathBuf>,
     /// Name of this node, instead of the file nodeinfo or `uname -n`.
     #[arg(long, global = true, value_name = "NAME")]
     node: Option<String>,
+}
+
+impl Places {
+    fn trace_dir(&self) -> PathBuf {
+        self.trace_dir.clone().unwrap_or_else(|| self.state_dir.join("trace"))
+    }
 }
 
 /// The letters of 3.0.6.
@@ -78,6 +91,8 @@ struct Legacy {
     /// Without real-time scheduling and locked memory.
     #[arg(short = 'l')]
     no_realtime: bool,
+    #[command(flatten)]
+    recorder: RecorderArgs,
     /// Print what the configuration will do before starting.
     #[arg(short = 'v')]
     verbose: bool,
@@ -85,8 +100,9 @@ struct Legacy {
 
 impl Legacy {
     fn is_given(&self) -> bool {
-        let Legacy { kill, status, version, foreground, debug, no_realtime, verbose } = *self;
-        kill || status || version || foreground || debug > 0 || no_realtime || verbose
+        let Legacy { kill, status, version, foreground, debug, no_realtime, verbose, recorder } = *self;
+        let recorder = recorder.trace_size.is_some();
+        kill || status || version || foreground || debug > 0 || no_realtime || verbose || recorder
     }
 }
 
@@ -110,10 +126,25 @@ enum Command {
     Standby(Move),
     /// Take groups from the other node and wait until they run here.
     Takeover(Move),
+    /// Say why this node did what it did with its groups, from what the flight recorder has kept; needs `hbsim`.
+    Why {
+        /// A group: its first resource as in haresources; of an address the part before `/` will do. All without it.
+        group: Option<String>,
+        /// The keys of the cluster [default: `authkeys` in the configuration directory].
+        #[arg(long, value_name = "FILE")]
+        authkeys: Option<PathBuf>,
+    },
     /// Show what is in packets, and why they fail authentication.
     Decode(DecodeArgs),
     /// Show a failover on this machine: two daemons, a client, no root and no installation needed.
     Demo(DemoArgs),
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+struct RecorderArgs {
+    /// Megabytes that the flight recorder may use, the oldest recordings go first; 0 records nothing [default: 64].
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(..=1024 * 1024))]
+    trace_size: Option<u32>,
 }
 
 #[derive(Args, Debug)]
@@ -124,6 +155,8 @@ struct RunArgs {
     /// Without real-time scheduling and locked memory.
     #[arg(short = 'l')]
     no_realtime: bool,
+    #[command(flatten)]
+    recorder: RecorderArgs,
 }
 
 #[derive(Args, Debug)]
@@ -139,6 +172,7 @@ pub fn main() -> ExitCode {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         tell(info);
+        recorder::rescue();
         std::process::abort();
     }));
     let cli = Cli::parse();
@@ -159,13 +193,17 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     let places = &cli.places;
     let code = match &cli.command {
         None => return legacy(&cli.legacy, places),
-        Some(Command::Run(args)) => daemon::run(&options(places, true, !args.no_realtime, args.debug)),
+        Some(Command::Run(args)) => daemon::run(&options(places, true, !args.no_realtime, args.debug, args.recorder)),
         Some(Command::Check { json }) => {
             check::run(&CheckArgs { json: *json, config_dir: places.config_dir.clone(), node: places.node.clone() })
         }
         Some(Command::Status { json }) => show_status(places, *json)?,
         Some(Command::Standby(Move { set })) => order(places, "standby", set)?,
         Some(Command::Takeover(Move { set })) => order(places, "takeover", set)?,
+        Some(Command::Why { group, authkeys }) => {
+            let authkeys = authkeys.clone().unwrap_or_else(|| places.config_dir.join("authkeys"));
+            why::run(&places.trace_dir(), &authkeys, group.as_deref())?
+        }
         Some(Command::Decode(args)) => {
             decode::run(args, io::stdin().lock(), io::stdout().lock())?;
             0
@@ -175,7 +213,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-fn options(places: &Places, foreground: bool, realtime: bool, debug: u8) -> Options {
+fn options(places: &Places, foreground: bool, realtime: bool, debug: u8, recorder: RecorderArgs) -> Options {
     Options {
         config_dir: places.config_dir.clone(),
         state_dir: places.state_dir.clone(),
@@ -184,11 +222,15 @@ fn options(places: &Places, foreground: bool, realtime: bool, debug: u8) -> Opti
         foreground,
         realtime,
         debug,
+        trace: Settings {
+            directory: places.trace_dir(),
+            size: u64::from(recorder.trace_size.unwrap_or(TRACE_SIZE)) * 1024 * 1024,
+        },
     }
 }
 
 fn legacy(args: &Legacy, places: &Places) -> Result<ExitCode> {
-    let options = options(places, args.foreground, !args.no_realtime, args.debug);
+    let options = options(places, args.foreground, !args.no_realtime, args.debug, args.recorder);
     if args.version {
         println!("{}", env!("CARGO_PKG_VERSION"));
         return Ok(ExitCode::SUCCESS);

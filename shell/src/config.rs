@@ -14,6 +14,8 @@ use hb_core::config::{
     Code, Config, Diagnostic, FileName, Medium, MediumKind, Reading, Resource, SourceText, Sources, Span,
 };
 
+use hb_core::trace::Text;
+
 use crate::render::{Paint, render};
 
 /// Where 3.0.6 keeps its files.
@@ -34,6 +36,10 @@ pub struct Loaded {
     pub diagnostics: Vec<Diagnostic>,
     /// The name of this node that was looked for.
     pub local_name: String,
+    /// ha.cf as it was read, for recordings.
+    pub ha_cf: Text,
+    /// haresources as it was read, if it could be.
+    pub haresources: Option<Text>,
     /// What a terminal may see of each file.
     texts: BTreeMap<FileName, String>,
 }
@@ -97,6 +103,11 @@ pub fn load(dir: &Path, node: Option<&str>) -> Loaded {
         config: config.filter(|_| !diagnostics.iter().any(Diagnostic::is_error)),
         diagnostics,
         local_name,
+        ha_cf: Text { name: ha_cf.name.0.clone(), bytes: ha_cf.bytes.clone() },
+        haresources: haresources
+            .problem
+            .is_none()
+            .then(|| Text { name: haresources.name.0.clone(), bytes: haresources.bytes.clone() }),
         texts: BTreeMap::from([
             (ha_cf.name, displayable(&ha_cf.bytes)),
             (haresources.name, displayable(&haresources.bytes)),

@@ -16,6 +16,7 @@ use crate::net::vip::{self, Presence};
 use crate::pid_file::{PidFile, PidFileError};
 use crate::process::Scripts;
 use crate::realtime;
+use crate::recorder::{self, Recorder};
 use crate::render::Paint;
 use crate::script_env::{Surroundings, environment};
 use crate::store::{LastGeneration, Store, create_directory, random_bytes};
@@ -26,6 +27,7 @@ use hb_core::config::{Config, Facility, GenerationMethod, Resource, UuidFrom};
 use hb_core::ids::Generation;
 use hb_core::membership::uuid_from_name::uuid_from_name;
 use hb_core::time::Instant;
+use hb_core::trace::{Entries, Head};
 use hb_core::{Boot, Input, Level, Node};
 use mio::{Interest, Poll, Waker};
 use nix::libc::{SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
@@ -56,6 +58,8 @@ pub struct Options {
     pub realtime: bool,
     /// How much more than usual is logged.
     pub debug: u8,
+    /// The flight recorder.
+    pub trace: recorder::Settings,
 }
 
 impl Options {
@@ -85,7 +89,7 @@ fn unable(code: u8) -> impl Fn(anyhow::Error) -> Unable {
 pub fn run(options: &Options) -> u8 {
     let loaded = load(&options.config_dir, options.node.as_deref());
     print_problems(&loaded);
-    let Some(config) = loaded.config else {
+    let Some(config) = &loaded.config else {
         eprintln!("heartbeat: Configuration error, heartbeat not started.");
         return NOT_CONFIGURED;
     };
@@ -96,7 +100,7 @@ pub fn run(options: &Options) -> u8 {
             return 1;
         }
     };
-    match start(options, config) {
+    match start(options, config, &loaded) {
         Ok((daemon, pid_file)) => {
             let code = daemon.run(starter);
             drop(pid_file);
@@ -125,26 +129,29 @@ fn print_problems(loaded: &Loaded) {
 struct Daemon {
     node: Node,
     machine: Machine,
+    recorder: Recorder,
     config: Config,
     realtime: bool,
 }
 
-fn start(options: &Options, config: Config) -> Result<(Daemon, PidFile), Unable> {
+fn start(options: &Options, config: &Config, loaded: &Loaded) -> Result<(Daemon, PidFile), Unable> {
     create_directory(&options.run_dir).context("cannot start").map_err(unable(4))?;
     let pid_file = PidFile::claim(&options.pid_file()).map_err(|error| match error {
         // As the original: somebody asked for a running heartbeat, and there is one.
         PidFileError::AlreadyRunning(_) => Unable { code: 0, text: error.to_string() },
         error @ PidFileError::System { .. } => Unable { code: 4, text: error.to_string() },
     })?;
-    let log = open_log(options, &config).map_err(unable(4))?;
+    let log = open_log(options, config).map_err(unable(4))?;
     let version = env!("CARGO_PKG_VERSION");
     log.line(Level::Info, format!("Configuration validated. Starting heartbeat {version}"));
     log.line(Level::Info, format!("heartbeat: version {version}"));
-    match assemble(options, &config, &log) {
+    match assemble(options, config, &log) {
         Ok((parts, boot)) => {
             let node = Node::new(config.clone(), boot);
+            let recorder = start_recorder(options, config, loaded, &node, &log);
             let realtime = options.realtime && config.realtime();
-            Ok((Daemon { node, machine: Machine::new(parts, log), realtime, config }, pid_file))
+            let config = config.clone();
+            Ok((Daemon { node, machine: Machine::new(parts, log), recorder, realtime, config }, pid_file))
         }
         Err(unable) => {
             log.line(Level::Error, unable.text.clone());
@@ -183,6 +190,22 @@ fn assemble(options: &Options, config: &Config, log: &Log) -> Result<(Parts, Boo
     let boot = boot(options, config, log).map_err(unable(4))?;
     let (foreground, debug) = (options.foreground, options.debug.max(config.log().debug));
     Ok((Parts { poll, timer, signals, udp, netlink, announcer, scripts, control, foreground, debug }, boot))
+}
+
+/// The flight recorder is worth a warning, not a refused start.
+fn start_recorder(options: &Options, config: &Config, loaded: &Loaded, node: &Node, log: &Log) -> Recorder {
+    let head = Head {
+        build: env!("CARGO_PKG_VERSION").into(),
+        local_name: config.local_name().into(),
+        ha_cf: loaded.ha_cf.clone(),
+        haresources: loaded.haresources.clone(),
+        entries: Entries::of(config.keyring()),
+        dropped: None,
+    };
+    Recorder::start(&options.trace, head, node, clock::now()).unwrap_or_else(|error| {
+        log.line(Level::Warn, format!("no flight recorder: {error}"));
+        Recorder::off()
+    })
 }
 
 fn open_log(options: &Options, config: &Config) -> Result<Log> {
@@ -285,6 +308,7 @@ impl Daemon {
         };
         // Nobody may be listening.
         let _unheard = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        self.recorder.close(clock::now());
         self.machine.close();
         code
     }
@@ -297,16 +321,20 @@ impl Daemon {
         self.machine.collect(now);
         for _ in 0..FRAMES_PER_TURN {
             let Some(frame) = self.machine.receive() else { break };
+            self.recorder.begin(now, &frame);
             let actions = self.node.handle(now, frame);
             for action in actions {
+                self.recorder.action(&action);
                 self.machine.perform(action);
             }
+            self.recorder.end(now);
             self.machine.frame_done();
         }
         self.drain(now);
         self.step(now, Input::Wake);
         self.machine.serve(&self.node, now);
         self.drain(now);
+        self.recorder.tend(now, &self.node, &self.machine.log);
         Ok(())
     }
 
@@ -318,8 +346,11 @@ impl Daemon {
     }
 
     fn step(&mut self, now: Instant, input: Input<'_>) {
+        self.recorder.begin(now, &input);
         for action in self.node.handle(now, input) {
+            self.recorder.action(&action);
             self.machine.perform(action);
         }
+        self.recorder.end(now);
     }
 }

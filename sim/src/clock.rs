@@ -4,7 +4,7 @@ use hb_core::time::{Instant, UnixTime};
 use std::time::Duration;
 
 /// The wall clock of a right machine at the origin of virtual time.
-const EPOCH: u64 = 1_700_000_000;
+pub(crate) const EPOCH: u64 = 1_700_000_000;
 const MILLION: i128 = 1_000_000;
 
 /// Two clocks, piecewise linear in the world's time.

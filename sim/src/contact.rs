@@ -37,7 +37,7 @@ impl Contact {
         let limit = |config: &Config| {
             let time = config.timing().deadtime();
             // A clock that is fast, and what rounding adds.
-            (time - time / 1_000_000 * drift.min(1_000_000)).saturating_sub(Duration::from_millis(1))
+            time.saturating_sub(time / 1_000_000 * drift).saturating_sub(Duration::from_millis(1))
         };
         let gap = |config: &Config| (config.timing().keepalive() * 7 / 2).min(limit(config));
         let hosts = plan.hosts.len();

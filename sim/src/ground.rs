@@ -392,6 +392,11 @@ impl Ground {
         self.clients.iter().filter(of_group).map(gap).max().unwrap_or_default()
     }
 
+    /// Whether several hosts have something of some group.
+    pub fn is_crowded(&self) -> bool {
+        self.groups.iter().any(|group| group.crowded_since.is_some())
+    }
+
     /// For how long in total several hosts had something of a group.
     pub fn overlap(&self, now: Instant, group: usize) -> Duration {
         let group = &self.groups[group];

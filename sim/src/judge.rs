@@ -16,6 +16,10 @@ pub(crate) fn verdicts(plan: &Plan, world: &World) -> Vec<Verdict> {
     let scope = plan.scope();
     let applying = plan.expectations.iter().filter(|expectation| expectation.scope.includes(scope));
     let mut verdicts: Vec<Verdict> = applying.map(|expectation| judge(plan, world, &expectation.what)).collect();
+    if let Some(refusal) = &plan.refusal {
+        // Reading the plan has seen to it.
+        verdicts.push(Verdict { what: format!("the configuration is refused: {}", refusal.code), missed: None });
+    }
     if scope != Scope::Model {
         verdicts.push(owners(plan, world));
         let broken = world.violations.iter().filter(|violation| violation.check != "single owner");
@@ -59,6 +63,9 @@ fn judge(plan: &Plan, world: &World, expect: &Expect) -> Verdict {
         Expect::Near(at, places) => {
             (format!("near {} s {}", Span(*at), plan.places(places)), near(plan, world, *at, places))
         }
+        Expect::Together(at, labels) => {
+            (format!("by {} s {} on one node", Span(*at), labels.join(" and ")), together(plan, world, *at, labels))
+        }
         Expect::Gap(label, limit) => {
             let group = world.ground.group(plan.key(label));
             let gap = group.map_or(Duration::ZERO, |group| world.ground.longest_gap(world.now(), group));
@@ -90,15 +97,7 @@ fn judge(plan: &Plan, world: &World, expect: &Expect) -> Verdict {
 
 /// The placement must hold just before `at`, and stay until the next event or placement.
 fn by(plan: &Plan, world: &World, at: Duration, places: &[Place]) -> Option<String> {
-    let scope = plan.scope();
-    let events = plan.events.iter().map(|(time, _)| *time).filter(|time| *time >= at);
-    let others =
-        plan.expectations.iter().filter(|other| other.scope.includes(scope)).filter_map(|other| match other.what {
-            Expect::By(time, _) => Some(time).filter(|time| *time > at),
-            _ => None,
-        });
-    let until = world.at(events.chain(others).min().unwrap_or(plan.end));
-    let begin = world.at(at);
+    let (begin, until) = (world.at(at), until(plan, world, at));
     places.iter().find_map(|place| {
         let mut state = State::at(plan, world, place, begin);
         if !state.is_right(place) {
@@ -110,6 +109,27 @@ fn by(plan: &Plan, world: &World, at: Duration, places: &[Place]) -> Option<Stri
             (!state.is_right(place)).then(|| format!("{} {after} ms after that time", state.describe(plan, place)))
         })
     })
+}
+
+/// The next event or placement after one that is expected at `at`.
+fn until(plan: &Plan, world: &World, at: Duration) -> Instant {
+    let scope = plan.scope();
+    let events = plan.events.iter().map(|(time, _)| *time).filter(|time| *time >= at);
+    let others =
+        plan.expectations.iter().filter(|other| other.scope.includes(scope)).filter_map(|other| match other.what {
+            Expect::By(time, _) | Expect::Together(time, _) => Some(time).filter(|time| *time > at),
+            _ => None,
+        });
+    world.at(events.chain(others).min().unwrap_or(plan.end))
+}
+
+/// The groups must be on one host just before `at`, and stay there.
+fn together(plan: &Plan, world: &World, at: Duration, labels: &[String]) -> Option<String> {
+    let nowhere = |label: &String| Place { label: label.clone(), hosts: Vec::new(), parts: Vec::new() };
+    let first = State::at(plan, world, &nowhere(labels.first()?), world.at(at));
+    let host = first.shares.iter().position(|share| *share == Share::All).unwrap_or_default();
+    let places: Vec<Place> = labels.iter().map(|label| Place { hosts: vec![host], ..nowhere(label) }).collect();
+    by(plan, world, at, &places)
 }
 
 /// The placement must begin to hold at about `at`.
@@ -162,10 +182,14 @@ impl State {
     }
 
     fn is_right(&self, place: &Place) -> bool {
-        self.shares
-            .iter()
-            .enumerate()
-            .all(|(host, share)| *share == if place.hosts.contains(&host) { Share::All } else { Share::Nothing })
+        self.shares.iter().enumerate().all(|(host, share)| {
+            let expected = match (place.hosts.contains(&host), place.parts.contains(&host)) {
+                (true, _) => Share::All,
+                (false, true) => Share::Part,
+                (false, false) => Share::Nothing,
+            };
+            *share == expected
+        })
     }
 
     fn describe(&self, plan: &Plan, place: &Place) -> String {

@@ -12,8 +12,10 @@
 //! | `ground.rs`, `contact.rs` | the truth: what runs where, who answers a client, who heard whom; never asks a node |
 //! | `check/` | one property a file, judged on the truth |
 //! | `recording.rs`, `timeline.rs` | what happened, as data and as prose |
+//! | `swimlane/`, `pcap.rs`, `json.rs` | ... as a picture, as a capture, as JSON |
+//! | `replay/` | recordings of real daemons lived through again |
 //! | `search/` | random plans, the smallest that breaks a property, what was reached |
-//! | `run.rs`, `judge.rs` | a scenario run twice and judged |
+//! | `run.rs`, `judge.rs`, `summary.rs` | a scenario run twice, judged, and told in a line a group |
 //! | `explore/` | every interleaving of a pair within a budget of faults, on a small state of its own |
 //! | `sweep/` | a grid of parameters, many seeds: measured, drawn, compared with theory |
 
@@ -28,22 +30,27 @@ mod engine;
 pub mod explore;
 pub mod ground;
 mod host;
+pub mod json;
 mod judge;
 pub mod label;
 pub mod model;
 mod network;
+pub mod pcap;
 pub mod plan;
 pub mod recording;
+pub mod replay;
 pub mod run;
 pub mod search;
+pub mod summary;
 pub mod sweep;
+pub mod swimlane;
 pub mod timeline;
 pub mod world;
 
 pub use network::Lost;
-pub use plan::{Plan, library};
+pub use plan::{Plan, library, pending};
 pub use recording::{Detail, Recording};
-pub use run::{Report, run};
+pub use run::{Report, run, run_once};
 
 /// Problems of a scenario, drawn with the lines they stand in.
 pub fn render_all(diagnostics: &[hb_core::config::Diagnostic], text: &str) -> String {

@@ -71,6 +71,8 @@ pub enum What {
 /// A packet on one link.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Packet {
+    /// Which transmission it belongs to: one packet on the wire reaches several hosts, or one twice.
+    pub transmission: u64,
     /// When it was sent.
     pub at: Instant,
     /// By which host.

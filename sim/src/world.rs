@@ -100,6 +100,7 @@ pub struct World {
     queue: BinaryHeap<Reverse<(Instant, Due)>>,
     travelling: BTreeMap<u64, Travelling>,
     last_frame: u64,
+    transmissions: u64,
     passages: Vec<Passage>,
     /// Operations under way, by host, life of its daemon, and name.
     operations: BTreeMap<(usize, u64, OpId), ResourceRun>,
@@ -146,6 +147,7 @@ impl World {
             queue: BinaryHeap::new(),
             travelling: BTreeMap::new(),
             last_frame: 0,
+            transmissions: 0,
             passages: Vec::new(),
             operations: BTreeMap::new(),
             clients: 0,
@@ -423,8 +425,8 @@ impl World {
                 },
                 crate::network::Fate::Lost(why) => Err(why),
             };
-            let (at, to, frame) = (self.now, passage.to, frame.clone());
-            self.recording.packets.push(Packet { at, from, medium, to, fate, frame });
+            let (at, to, frame, transmission) = (self.now, passage.to, frame.clone(), self.transmissions);
+            self.recording.packets.push(Packet { transmission, at, from, medium, to, fate, frame });
         }
     }
 }

@@ -117,7 +117,7 @@ fn every_plan_that_comes_with_the_program_can_be_read() {
 #[test]
 fn a_fixed_deadtime_behaves_as_theory_says() {
     let dir = Scratch::new("theory");
-    let text = "seeds = 400\nwatch = \"20s\"\ngroup = false\n[grid]\ndo = \"crash\"\nkeepalive = \"1s\"\n\
+    let text = "seeds = 400\nwatch = \"6s\"\ngroup = false\n[grid]\ndo = \"crash\"\nkeepalive = \"1s\"\n\
         deadtime = [\"2.5x\", \"4.5x\"]\nloss = [0, 0.3]\n";
     let (outcome, _) = run(text, &dir.0, false, 0).unwrap();
     for summary in &outcome.summaries {
@@ -128,8 +128,8 @@ fn a_fixed_deadtime_behaves_as_theory_says() {
         assert!(far < bound, "{}: {far} >= {bound}", summary.cell);
     }
     let dir = Scratch::new("theory-quiet");
-    let text = "seeds = 60\nwatch = \"500s\"\ngroup = false\n[grid]\ndo = \"quiet\"\nkeepalive = \"1s\"\n\
-        deadtime = [\"2.5x\", \"3.5x\"]\nloss = [0.1, 0.2]\n";
+    let text = "seeds = 50\nwatch = \"500s\"\ngroup = false\n[grid]\ndo = \"quiet\"\nkeepalive = \"1s\"\n\
+        deadtime = [\"2.5x\", \"3.5x\"]\nloss = 0.1\n";
     let (outcome, _) = run(text, &dir.0, false, 0).unwrap();
     let mut compared = 0;
     for summary in outcome.summaries.iter().filter(|summary| summary.cell.act == Act::Quiet) {
@@ -151,5 +151,5 @@ fn a_fixed_deadtime_behaves_as_theory_says() {
             assert!(far < allowed, "{}: mistakes of {lasts} s", summary.cell);
         }
     }
-    assert_eq!(compared, 3);
+    assert_eq!(compared, 2);
 }

@@ -40,6 +40,7 @@ impl fmt::Display for FileName {
 
 /// A piece of one line of a file; never crosses a line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub struct Span {
     /// The line, counted from 1.
     pub line: u32,

@@ -58,6 +58,7 @@ pub struct ScriptCall {
 
 /// An address that moves with its group (CLUSTER d.7).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub struct VirtualIp {
     /// The script whose part the daemon plays.
     pub class: AddressClass,
@@ -79,6 +80,7 @@ pub struct VirtualIp {
 
 /// The scripts of 3.0.6 that the daemon replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub enum AddressClass {
     /// `IPaddr`, and an address alone.
     IPaddr,

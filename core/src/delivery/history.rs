@@ -11,20 +11,32 @@ use crate::ids::Seq;
 use crate::mark::Aside;
 use crate::time::Instant;
 use alloc::collections::VecDeque;
+use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::time::Duration;
 
 /// A message kept for retransmission.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 struct Kept {
+    #[cfg_attr(feature = "trace", serde(serialize_with = "crate::trace::serialize_bytes"))]
     frame: Frame,
     /// The digest of what it says.
     meaning: u64,
     resent: Option<Instant>,
 }
 
+impl fmt::Debug for Kept {
+    /// On one line: hundreds are kept.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.frame.len())?;
+        self.resent.map_or(Ok(()), |at| write!(f, ", sent again at {} ns", at.as_nanos()))
+    }
+}
+
 /// The messages `newest - len + 1 ..= newest`, at most [`HISTORY_MAX`] of them.
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct History {
     newest: Seq,
     kept: VecDeque<Kept>,
@@ -59,6 +71,18 @@ impl History {
     /// Whether these are the bytes of the newest message.
     pub(crate) fn is_newest_frame(&self, bytes: &[u8]) -> bool {
         self.kept.back().is_some_and(|kept| *kept.frame == *bytes)
+    }
+
+    /// The messages, oldest first, to sign them anew; the chain stays as it is.
+    #[cfg(feature = "trace")]
+    pub(crate) fn frames_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Frame> {
+        self.kept.iter_mut().map(|kept| &mut kept.frame)
+    }
+
+    /// The newest message, if it is kept.
+    #[cfg(feature = "trace")]
+    pub(crate) fn newest_frame(&self) -> Option<&Frame> {
+        self.kept.back().map(|kept| &kept.frame)
     }
 
     /// Keeps the next message; `meaning` is the digest of what it says.

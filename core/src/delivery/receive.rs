@@ -51,6 +51,7 @@ impl Arrival {
 
 /// The receiving side of one peer's sequence.
 #[derive(Clone, Debug, Default, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Receiver {
     generation: Generation,
     newest: Option<Seq>,

@@ -20,6 +20,7 @@ pub(crate) enum Answer {
 
 /// The sending side of our own sequence.
 #[derive(Clone, Debug, Default, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Sender {
     history: History,
     /// The highest number each peer has acknowledged.
@@ -50,6 +51,12 @@ impl Sender {
     /// Counts a message as sent and keeps it for retransmission; `meaning` is the digest of what it says.
     pub(crate) fn keep(&mut self, frame: Frame, meaning: u64) {
         self.history.keep(frame, meaning);
+    }
+
+    /// What was sent, to sign it anew.
+    #[cfg(feature = "trace")]
+    pub(crate) fn history_mut(&mut self) -> &mut History {
+        &mut self.history
     }
 
     /// What was sent.

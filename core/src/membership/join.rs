@@ -8,6 +8,7 @@ pub(crate) const NODE_LIST_TRIES: u32 = 5;
 
 /// Where in its life this node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Lifecycle {
     /// Nothing was said yet.
     Booting,
@@ -25,6 +26,7 @@ pub(crate) enum Lifecycle {
 
 /// The steps before communication is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Join {
     /// Some configured node was neither heard nor declared dead.
     Listening,

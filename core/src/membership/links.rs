@@ -9,10 +9,12 @@ use alloc::vec::Vec;
 
 /// The links of one peer, by medium.
 #[derive(Clone, Debug, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Links(Vec<Link>);
 
 /// One link.
 #[derive(Clone, Copy, Debug, Default, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Link {
     /// Whether it is up.
     pub(crate) up: bool,

@@ -14,6 +14,7 @@ use core::time::Duration;
 
 /// A node as its observer sees it (WIRE 10.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub enum Liveness {
     /// Configured and never heard.
     #[default]
@@ -51,6 +52,7 @@ impl fmt::Display for Liveness {
 
 /// What we know of one node. Our own entry has links (set up by looped-back packets) and nothing else.
 #[derive(Clone, Debug, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Peer {
     pub(crate) uuid: Option<NodeUuid>,
     pub(crate) liveness: Liveness,
@@ -79,6 +81,7 @@ impl Peer {
 
 /// All configured nodes, in configuration order.
 #[derive(Clone, Debug, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct NodeTable {
     me: NodeId,
     peers: Vec<Of<Peer>>,
@@ -102,6 +105,12 @@ impl NodeTable {
             Of { node, value }
         });
         NodeTable { me, peers: peers.collect() }
+    }
+
+    /// Whether this is the table of node `me` of so many, each with so many links: what a recording restores must be.
+    #[cfg(feature = "trace")]
+    pub(crate) fn has_shape(&self, me: NodeId, nodes: usize, media: usize) -> bool {
+        self.me == me && self.peers.len() == nodes && self.peers.iter().all(|peer| peer.links.iter().count() == media)
     }
 
     pub(crate) fn get(&self, node: NodeId) -> Option<&Peer> {

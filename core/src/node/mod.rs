@@ -7,6 +7,7 @@
 //! | `life.rs` | our own start and end, heartbeats, the life and death of others |
 //! | `resources.rs` | the rule book's intents carried out, clients answered |
 //! | `status.rs` | the read-only view |
+//! | `snapshot.rs` | the state as data, for recordings (feature `trace`) |
 //! | `situation.rs` | the state relative to now, for exploration |
 //!
 //! A packet: `Frame` -> `accept` (cannot change state) -> sender and sequence -> handler of its type -> `decide`
@@ -15,6 +16,8 @@
 mod life;
 mod resources;
 mod situation;
+#[cfg(feature = "trace")]
+pub(crate) mod snapshot;
 mod status;
 mod traffic;
 
@@ -41,6 +44,7 @@ use alloc::vec::Vec;
 
 /// What a node learns from its machine when it starts; with the configuration it determines all that follows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub struct Boot {
     /// The monotonic clock now: the node's start.
     pub now: Instant,

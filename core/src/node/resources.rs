@@ -27,6 +27,7 @@ const UNANSWERED_WORTH_A_LINE: u32 = 10;
 
 /// Why the classes are where they are, and since when: for status, decides nothing.
 #[derive(Clone, Debug, Default, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Evidence {
     local: Option<(Why, Instant)>,
     foreign: Option<(Why, Instant)>,
@@ -134,7 +135,8 @@ impl Node {
                 let newest = self.nodes.get(to).and_then(|peer| peer.receiver.newest()).unwrap_or_default();
                 let since = Of { node: to, value: newest };
                 self.report(Event::StandbyAsked { node: self.name(self.config.local()), set: which(set) });
-                self.converse(Conversation { role: Role::Giving(cause), step: Step::Asked, set, with: to, since });
+                let (role, step) = (Role::Giving(cause), Step::Asked);
+                self.converse(Conversation { role, step, set, with: to, since, next: None });
                 self.say_ask(set, StandbyStep::Me);
             }
             Intent::ReleaseDone => {
@@ -305,12 +307,15 @@ impl Node {
                 self.deadlines.clear(Timer::Takeover);
                 self.report(Event::StandbyAsked { node: self.name(from), set: which(ask.holding) });
                 let (set, since) = (ask.holding, Of { node: from, value: seq });
-                self.converse(Conversation { role: Role::Taking, step: Step::Asked, set, with: from, since });
+                let (role, step) = (Role::Taking, Step::Asked);
+                self.converse(Conversation { role, step, set, with: from, since, next: None });
                 self.say_ask(set, StandbyStep::Other);
             }
             Heard::Release => {
                 let Some(mut conversation) = self.book.conversation.clone() else { return };
                 conversation.step = Step::Working;
+                // Requests that it made before it answered are void.
+                conversation.since = Of { node: from, value: seq };
                 let Role::Giving(cause) = conversation.role else { return };
                 let (set, to) = (conversation.ours(), self.name(from));
                 self.report(Event::StandbyAnswered { node: to.clone(), set: which(set) });
@@ -327,19 +332,33 @@ impl Node {
             Heard::Acquire => {
                 let known = self.book.conversation.clone();
                 let (role, step, set) = (Role::Taking, Step::Working, ask.holding);
-                let begun = Conversation { role, step, set, with: from, since: Of { node: from, value: seq } };
+                let since = Of { node: from, value: seq };
+                let begun = Conversation { role, step, set, with: from, since, next: None };
                 let conversation = known.map_or(begun, |known| Conversation { step, ..known });
                 let (set, given) = (conversation.ours(), which(conversation.set));
                 // It says that nothing of the set runs there any more, whatever became of the message that said so first.
                 if let Some(peer) = self.nodes.get_mut(from) {
-                    let held = peer.claim.map_or(Holding::NONE, |claim| claim.hold);
-                    let hold = held.minus(conversation.set);
+                    let before = peer.claim.map_or(Holding::NONE, |claim| claim.hold);
+                    let hold = before.minus(conversation.set);
                     peer.claim = Some(Claim { hold, stable: false, releasing: false, seq, since: self.now });
                 }
                 self.converse(conversation);
                 self.acquire(set, Why::HandedOver { by: self.name(from), set: given });
             }
-            Heard::Taken => self.taken(),
+            Heard::Taken => {
+                // It says that everything of the set runs there now; what it said before may still be under way.
+                if let (Some(peer), Some(conversation)) = (self.nodes.get_mut(from), &self.book.conversation) {
+                    let before = peer.claim.map_or(Holding::NONE, |claim| claim.hold);
+                    let hold = before.union(conversation.set.exchanged());
+                    peer.claim = Some(Claim { hold, stable: false, releasing: false, seq, since: self.now });
+                }
+                self.taken();
+            }
+            Heard::AnswerThen => {
+                if let Some(conversation) = &mut self.book.conversation {
+                    conversation.next = Some((Of { node: from, value: seq }, ask.holding));
+                }
+            }
             Heard::Ignore(why) => {
                 let what = ask.step.as_str();
                 if ask.step == StandbyStep::Other && self.book.conversation.is_none() {
@@ -397,6 +416,9 @@ impl Node {
         self.report(Event::StandbyTaken { set: which(conversation.set) });
         if let Role::Giving(Cause::Operator(client)) = conversation.role {
             self.reply(client, Response::Done);
+        }
+        if let Some((seq, holding)) = conversation.next {
+            self.on_ask(conversation.with, *seq, AskResources { holding, step: StandbyStep::Me });
         }
     }
 

@@ -23,6 +23,7 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Refusals of one kind.
 #[derive(Clone, Copy, Debug, Default, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Drops {
     pub(super) count: u64,
     suppressed: u64,

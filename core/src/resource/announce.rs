@@ -18,6 +18,7 @@ const HALF_ROUND: Duration = Duration::from_millis(250);
 
 /// One address being announced.
 #[derive(Clone, Debug, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 struct Round {
     group: GroupId,
     address: VirtualIp,
@@ -28,6 +29,7 @@ struct Round {
 
 /// All addresses being announced.
 #[derive(Clone, Debug, Default, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Announcements(Vec<Round>);
 
 impl Announcements {

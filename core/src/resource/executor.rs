@@ -77,6 +77,7 @@ impl Doing {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 enum State {
     Stopped,
     Failed,
@@ -100,9 +101,12 @@ enum State {
 
 /// One group's queue.
 #[derive(Clone, Debug, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 struct Queue {
     wanted: bool,
     state: State,
+    /// So many resources from the left may run although nothing started them since: one of them could not be stopped.
+    suspect: usize,
     /// The operation under way.
     op: Option<OpId>,
     /// Waiting for [`Timer::StopRetry`].
@@ -113,6 +117,7 @@ struct Queue {
 
 /// The queues of all groups, and the announcements of addresses that came up.
 #[derive(Clone, Debug, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Executor {
     queues: Vec<Queue>,
     last_op: OpId,
@@ -121,7 +126,8 @@ pub(crate) struct Executor {
 
 impl Executor {
     pub(crate) fn new(now: Instant, config: &Config) -> Executor {
-        let queue = Queue { wanted: false, state: State::Stopped, op: None, pausing: false, since: Aside(now) };
+        let queue =
+            Queue { wanted: false, state: State::Stopped, suspect: 0, op: None, pausing: false, since: Aside(now) };
         Executor {
             queues: alloc::vec![queue; config.groups().len()],
             last_op: OpId(0),
@@ -132,6 +138,12 @@ impl Executor {
     /// The operation begun last.
     pub(crate) fn last_op(&self) -> OpId {
         self.last_op
+    }
+
+    /// How many groups there are.
+    #[cfg(feature = "trace")]
+    pub(crate) fn queue_count(&self) -> usize {
+        self.queues.len()
     }
 
     pub(crate) fn doing(&self, group: GroupId) -> Doing {
@@ -316,6 +328,7 @@ impl Queue {
                     // What cannot be said to have stopped may run.
                     (Verb::Status, _) => {
                         cx.report(Event::StopFailed { resource: resource() });
+                        self.suspect = self.suspect.max(at.saturating_add(1));
                         self.enter(cx.now, State::Stuck { at });
                     }
                     (_, outcome) => {
@@ -340,7 +353,7 @@ impl Queue {
 
     /// Begins to stop the `count` leftmost resources.
     fn begin_stop(&mut self, cx: &mut Context<'_>, group: GroupId, count: usize, failed: bool) {
-        match count.checked_sub(1) {
+        match count.max(self.suspect).checked_sub(1) {
             Some(at) => {
                 cx.report(Event::Releasing { group: name(cx.config, group) });
                 self.enter(cx.now, State::Stopping { at, verb: Verb::Stop, attempt: 0, failed });
@@ -354,6 +367,7 @@ impl Queue {
             self.state = State::Stopping { at, verb: Verb::Stop, attempt: 0, failed };
             return;
         }
+        self.suspect = 0;
         cx.report(Event::Released { group: name(cx.config, group), took: cx.now.since(*self.since) });
         self.enter(cx.now, if failed { State::Failed } else { State::Stopped });
     }

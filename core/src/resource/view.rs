@@ -49,6 +49,7 @@ impl PeerView {
 
 /// What a node last said that it holds (`resource`, WIRE 11), in its present life and since our `starting`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Claim {
     /// Seen from the claimant.
     pub(crate) hold: Holding,

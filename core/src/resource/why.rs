@@ -8,6 +8,7 @@ use core::time::Duration;
 
 /// Why groups run here, or do not. Each variant is one rule; its line names rule and evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub enum Why {
     /// CLUSTER c.5: the other node was silent for the dead time it announced.
     PeerDead {

@@ -59,7 +59,7 @@ pub enum MsgFormat {
 }
 
 /// Why bytes are not a message, or a message not one of its type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum WireError {
     /// The first four bytes name neither format.
     #[error("begins with neither ### nor >>>")]

@@ -11,6 +11,8 @@ pub mod liveness;
 mod moves;
 mod proof;
 mod single_owner;
+#[cfg(test)]
+mod tests;
 
 pub use alive::Alive;
 pub use announced::Announced;
@@ -152,7 +154,7 @@ pub fn all(plan: &Plan) -> Vec<Box<dyn Check>> {
         Box::new(Bounded::new(plan)),
     ];
     if plan.policy.proof != Proof::None {
-        checks.push(Box::new(BeforeTakeover::new(plan.policy.proof, plan.hosts.len())));
+        checks.push(Box::new(BeforeTakeover::new(plan.policy.proof)));
     }
     checks
 }
@@ -162,7 +164,7 @@ pub fn all(plan: &Plan) -> Vec<Box<dyn Check>> {
 pub(crate) fn slowness(plan: &Plan) -> Duration {
     let script = |quirk: &crate::plan::Quirk| match quirk.how {
         How::Takes(time) => time * 2,
-        How::Fails => STOP_RETRIES,
+        How::Fails | How::Misreports => STOP_RETRIES,
     };
     let scripts: Duration = plan.quirks.iter().map(script).sum();
     let lag = plan.hosts.iter().map(|host| host.lag).max().unwrap_or_default();

@@ -67,6 +67,10 @@ impl Check for SingleOwner {
     }
 
     fn see(&mut self, moment: &Moment<'_>, _: &Fact<'_>, found: &mut Vec<String>) {
+        if !moment.ground.is_crowded() {
+            self.reported.clear();
+            return;
+        }
         self.reported.resize(moment.ground.group_count(), false);
         for group in 0..moment.ground.group_count() {
             let mut owners = moment.ground.owners(group);

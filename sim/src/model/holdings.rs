@@ -50,6 +50,7 @@ enum Standby {
 
 /// The bookkeeping about resources; one aggregate for all peers (c.10).
 #[derive(Clone, Debug, Default, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "c.2 lists them so; all combinations occur")]
 pub(super) struct Holdings {
     pub(super) state: State,
     pub(super) hold: Holding,

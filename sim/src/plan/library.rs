@@ -8,31 +8,74 @@ macro_rules! scenarios {
     };
 }
 
-scenarios!(
-    "F1",
-    "F2",
-    "F4",
-    "F6",
-    "P1",
-    "S1",
-    "S3",
-    "T1",
-    "start-fails-quietly",
-    "late-request",
-    "lost-release",
-    "status-unknown"
-);
+// The rows of the scenario catalogue, then what was found later.
+scenarios! {
+    "S1", "S1-off", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "S12", "S13", "S14",
+    "F1", "F2", "F3", "F4", "F5", "F6", "F6-off", "F7", "F8", "F9", "F9-on", "F10", "F11", "F12", "F13", "F14",
+    "F15", "F16", "F17", "F18", "F19", "F20", "F21",
+    "P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11", "P12", "P13", "P14", "P15", "P16",
+    "P16-legacy", "P16-off", "P17",
+    "T1", "T2", "T3", "T4", "T5", "T6", "T7", "T7-apart", "T8", "T9", "T10", "T11", "T12", "T12-just", "T13", "T14", "T15",
+    "T16", "T17", "T18", "T19", "T20", "T21",
+    "I1", "I2", "I2-on", "I3", "I4", "I5", "I6", "I7", "I8", "I9",
+    "N1", "N2", "N3", "N3-legacy", "N3-off", "N4", "N4-off", "N5", "N6", "N7", "N7-legacy", "N8", "N9", "N10",
+    "N11", "N12", "N13",
+    "late-request", "lost-release", "start-fails-quietly", "status-unknown", "stuck-twice",
+}
+
+/// What a scenario is about, whether it can be run or not.
+pub fn title(text: &str) -> &str {
+    text.lines().find_map(|line| line.strip_prefix("title ")).unwrap_or_default().trim()
+}
 
 /// The scenario of that name.
 pub fn find(name: &str) -> Option<&'static str> {
     ALL.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
-/// The texts that `base C2` stands for: the configuration of most two-node scenarios.
-pub(super) const C2: [&str; 3] = [
-    "node h1 h2\nbcast eth1\nkeepalive 250ms\nwarntime 1500ms\ndeadtime 3\ninitdead 8\nlogfacility none\n",
-    "h1 10.77.0.100/24/eth0 Tst::A\nh2 10.77.0.101/24/eth0 Tst::B\n",
-    "auth 1\n1 sha1 the-key-of-the-laboratory\n",
+/// What `base NAME` stands for.
+pub(super) struct Base {
+    pub(super) name: &'static str,
+    /// ha.cf, haresources, authkeys of all nodes.
+    pub(super) files: [&'static str; 3],
+    /// haresources of nodes that have their own.
+    pub(super) own: &'static [(&'static str, &'static str)],
+    /// Labels and keys.
+    pub(super) groups: &'static [(&'static str, &'static str)],
+}
+
+const KEYS: &str = "auth 1\n1 sha1 the-key-of-the-laboratory\n";
+const PAIR: &str =
+    "node h1 h2\nbcast eth1\nkeepalive 250ms\nwarntime 1500ms\ndeadtime 3\ninitdead 8\nlogfacility none\n";
+const THREE: &str =
+    "node h1 h2 h3\nbcast eth1\nkeepalive 250ms\nwarntime 1500ms\ndeadtime 3\ninitdead 8\nlogfacility none\n";
+const R1: &str = "h1 10.77.0.100/24/eth0 Tst::R1\n";
+const R2: &str = "h3 10.77.0.103/24/eth0 Tst::R2\n";
+
+/// The configurations of the scenario catalogue.
+pub(super) const BASES: &[Base] = &[
+    Base {
+        name: "C2",
+        files: [PAIR, "h1 10.77.0.100/24/eth0 Tst::A\nh2 10.77.0.101/24/eth0 Tst::B\n", KEYS],
+        own: &[],
+        groups: &[("A", "10.77.0.100/24/eth0"), ("B", "10.77.0.101/24/eth0")],
+    },
+    // The documented layout of three nodes: each file has what its node may run.
+    Base {
+        name: "C3",
+        files: [THREE, "h1 10.77.0.100/24/eth0 Tst::R1\nh3 10.77.0.103/24/eth0 Tst::R2\n", KEYS],
+        own: &[("h1", R1), ("h3", R2)],
+        groups: &[("R1", "10.77.0.100/24/eth0"), ("R2", "10.77.0.103/24/eth0")],
+    },
+    // The same file on all three.
+    Base {
+        name: "C3s",
+        files: [
+            THREE,
+            "h1 10.77.0.100/24/eth0 Tst::A\nh2 10.77.0.101/24/eth0 Tst::B\nh3 10.77.0.102/24/eth0 Tst::C\n",
+            KEYS,
+        ],
+        own: &[],
+        groups: &[("A", "10.77.0.100/24/eth0"), ("B", "10.77.0.101/24/eth0"), ("C", "10.77.0.102/24/eth0")],
+    },
 ];
-/// The labels of its groups.
-pub(super) const C2_GROUPS: [(&str, &str); 2] = [("A", "10.77.0.100/24/eth0"), ("B", "10.77.0.101/24/eth0")];

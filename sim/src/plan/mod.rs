@@ -5,19 +5,21 @@
 
 pub mod library;
 pub mod net;
+pub mod pending;
 mod print;
 mod script;
 pub(crate) mod time;
 
-use hb_core::config::{Config, Diagnostic};
+use hb_core::config::{Code, Config, Diagnostic};
 use hb_core::{Verb, Which};
 use net::NetRule;
+use std::net::IpAddr;
 use std::time::Duration;
 
 pub(crate) use script::{configure, nearest};
 
 /// A scenario.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// What it is about.
     pub title: String,
@@ -25,6 +27,12 @@ pub struct Plan {
     pub hosts: Vec<HostPlan>,
     /// Short names of groups: label and key.
     pub groups: Vec<(String, String)>,
+    /// Hosts that run a resource before any daemon was started.
+    pub running: Vec<(usize, String)>,
+    /// Machines that answer a ping, and the interface behind which they are.
+    pub ping_targets: Vec<(IpAddr, String)>,
+    /// What the scenario is about, if it is a configuration that must be refused: then there are no hosts.
+    pub refusal: Option<Refusal>,
     /// Who is started at the very beginning.
     pub boot: Vec<usize>,
     /// Whether the scenario's zero is when everything rests, instead of the start.
@@ -66,6 +74,28 @@ pub struct HostPlan {
     pub watchdog: Option<Duration>,
     /// The fencing device that resets this machine.
     pub device: Option<Device>,
+    /// Its files as they are when the daemon looks at them again.
+    pub rewritten: Option<Rewritten>,
+}
+
+/// Files that were edited while the daemon ran.
+#[derive(Clone, Debug)]
+pub struct Rewritten {
+    /// ha.cf, haresources, authkeys.
+    pub texts: [String; 3],
+    /// What they say for this node, if a daemon can start with them.
+    pub config: Option<Config>,
+}
+
+/// Files that the daemon must not start with.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// Each node's name and files.
+    pub texts: Vec<(String, [String; 3])>,
+    /// Scripts that are on no host.
+    pub no_scripts: Vec<String>,
+    /// The problem for which they are refused.
+    pub code: Code,
 }
 
 /// Which program is the node.
@@ -111,6 +141,12 @@ pub enum Event {
     Kill(usize),
     /// The daemon is told to stop.
     Stop(usize),
+    /// The daemon is replaced by a new one that reads its files anew; resources stay.
+    Restart(usize),
+    /// The daemon is told to read its files anew.
+    Reload(usize),
+    /// A resource stops, and nobody ordered it.
+    Lose(usize, String),
     /// The daemon is not scheduled (SIGSTOP); resources and kernel go on.
     Suspend(usize),
     /// The whole machine stands still; its clocks run on.
@@ -125,6 +161,8 @@ pub enum Event {
     LoseWrites(usize),
     /// The host's fencing device is told to reset it.
     Fence(usize),
+    /// The host's fencing device becomes another.
+    Device(usize, Device),
     /// Nothing comes out of the interface or into it; of all media of the host if none is named.
     Cut(usize, Option<String>),
     /// Nothing comes in any more.
@@ -198,6 +236,8 @@ pub enum Expect {
     By(Duration, Vec<Place>),
     /// It becomes so within half a second of that time (the tolerance of the observations).
     Near(Duration, Vec<Place>),
+    /// From then to the next event or placement, these groups run wholly on one host, whichever, and nowhere else.
+    Together(Duration, Vec<String>),
     /// No client waited longer for an address of the group.
     Gap(String, Duration),
     /// The host was told this often to start or stop something, since zero.
@@ -210,13 +250,15 @@ pub enum Expect {
     Holds(usize, String),
 }
 
-/// Where a group is: its label, and the hosts that run all of it; nobody if there are none.
+/// Where a group is: its label, the hosts that run all of it, and those that run part of it; nobody if there are none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The group's label.
     pub label: String,
-    /// The hosts, ascending.
+    /// The hosts that run all of it, ascending.
     pub hosts: Vec<usize>,
+    /// The hosts that run something of it, but not all, ascending.
+    pub parts: Vec<usize>,
 }
 
 /// A resource that takes its time, or fails.
@@ -239,6 +281,8 @@ pub enum How {
     Takes(Duration),
     /// It fails.
     Fails,
+    /// It succeeds and says that it failed.
+    Misreports,
 }
 
 impl Plan {

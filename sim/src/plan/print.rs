@@ -2,7 +2,7 @@
 
 use super::net::{Change, Delay, Loss, NetRule, Ppm};
 use super::time::Span;
-use super::{DeviceDoes, EngineKind, Event, Expect, How, Place, Plan, Proof, Scope};
+use super::{Device, DeviceDoes, EngineKind, Event, Expect, How, Place, Plan, Proof, Scope};
 use std::fmt::{self, Display, Formatter, Write as _};
 
 impl Display for Plan {
@@ -15,6 +15,12 @@ impl Display for Plan {
             writeln!(f, "group {label} {key}")?;
         }
         self.print_machines(f)?;
+        for (address, interface) in &self.ping_targets {
+            writeln!(f, "ping-target {address} {interface}")?;
+        }
+        for (host, resource) in &self.running {
+            writeln!(f, "running {} {resource}", self.name(*host))?;
+        }
         for rule in &self.net {
             writeln!(f, "{}", self.net_rule(rule))?;
         }
@@ -23,6 +29,7 @@ impl Display for Plan {
             match quirk.how {
                 How::Takes(time) => writeln!(f, "slow {host} {resource} {verb} {}", Span(time))?,
                 How::Fails => writeln!(f, "fail {host} {resource} {verb}")?,
+                How::Misreports => writeln!(f, "misreport {host} {resource} {verb}")?,
             }
         }
         if !self.boot.is_empty() {
@@ -65,16 +72,32 @@ impl Display for Plan {
 impl Plan {
     /// Each file once for all, and again for the nodes that have their own.
     fn print_files(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Some(first) = self.hosts.first() else { return Ok(()) };
+        let of_host = |host: &'_ super::HostPlan| (host.config.local_name().to_owned(), host.texts.clone());
+        let mut files: Vec<(String, [String; 3])> = self.hosts.iter().map(of_host).collect();
+        if let Some(refusal) = &self.refusal {
+            files.clone_from(&refusal.texts);
+        }
+        let mut print = |heading: &str, text: &str| {
+            writeln!(f, "{heading}:")?;
+            text.lines().try_for_each(|line| writeln!(f, "  {line}"))
+        };
+        let Some((_, first)) = files.first() else { return Ok(()) };
         for (at, section) in super::script::SECTIONS.iter().enumerate() {
-            let mut print = |heading: &str, text: &str| {
-                writeln!(f, "{heading}:")?;
-                text.lines().try_for_each(|line| writeln!(f, "  {line}"))
-            };
-            print(section, &first.texts[at])?;
-            for host in self.hosts.iter().filter(|host| host.texts[at] != first.texts[at]) {
-                print(&format!("{section} {}", host.config.local_name()), &host.texts[at])?;
+            print(section, &first[at])?;
+            for (name, texts) in files.iter().filter(|(_, texts)| texts[at] != first[at]) {
+                print(&format!("{section} {name}"), &texts[at])?;
             }
+            for host in &self.hosts {
+                if let Some(rewritten) = host.rewritten.as_ref().filter(|new| new.texts[at] != host.texts[at]) {
+                    print(&format!("write {} {section}", host.config.local_name()), &rewritten.texts[at])?;
+                }
+            }
+        }
+        if let Some(refusal) = &self.refusal {
+            for script in &refusal.no_scripts {
+                writeln!(f, "no-script {script}")?;
+            }
+            writeln!(f, "refused {}", refusal.code)?;
         }
         Ok(())
     }
@@ -101,13 +124,7 @@ impl Plan {
                 writeln!(f, "watchdog {name} {}", Span(watchdog))?;
             }
             if let Some(device) = host.device {
-                let does = match device.does {
-                    DeviceDoes::Works => "works",
-                    DeviceDoes::Lies => "lies",
-                    DeviceDoes::Fails => "fails",
-                    DeviceDoes::Hangs => "hangs",
-                };
-                writeln!(f, "device {name} {does} {}", Span(device.takes))?;
+                writeln!(f, "{}", device_line(name, device))?;
             }
         }
         Ok(())
@@ -128,6 +145,10 @@ impl Plan {
             Event::Stall(host) => one("stall", *host),
             Event::Freeze(host) => one("freeze", *host),
             Event::Resume(host) => one("resume", *host),
+            Event::Restart(host) => one("restart", *host),
+            Event::Reload(host) => one("reload", *host),
+            Event::Lose(host, resource) => format!("lose {} {resource}", self.name(*host)),
+            Event::Device(host, device) => device_line(self.name(*host), *device),
             Event::LoseWrites(host) => one("lose-writes", *host),
             Event::Fence(host) => one("fence", *host),
             Event::StepClock(host, millis) => format!("step-clock {} {millis}", self.name(*host)),
@@ -165,7 +186,9 @@ impl Plan {
     /// Placements as the language writes them.
     pub(crate) fn places(&self, places: &[Place]) -> String {
         let place = |place: &Place| {
-            let names: Vec<&str> = place.hosts.iter().map(|host| self.name(*host)).collect();
+            let whole = place.hosts.iter().map(|host| self.name(*host).to_owned());
+            let part = place.parts.iter().map(|host| format!("~{}", self.name(*host)));
+            let names: Vec<String> = whole.chain(part).collect();
             format!("{}@{}", place.label, if names.is_empty() { "-".to_owned() } else { names.join("+") })
         };
         places.iter().map(place).collect::<Vec<_>>().join(" ")
@@ -175,6 +198,7 @@ impl Plan {
         match what {
             Expect::By(at, places) => format!("by {} {}", Span(*at), self.places(places)),
             Expect::Near(at, places) => format!("near {} {}", Span(*at), self.places(places)),
+            Expect::Together(at, labels) => format!("together {} {}", Span(*at), labels.join(" ")),
             Expect::Gap(label, time) => format!("gap {label} {}", Span(*time)),
             Expect::Calls(host, number) => format!("calls {} {number}", self.name(*host)),
             Expect::Log(host, text) => format!("log {} {text}", self.name(*host)),
@@ -182,6 +206,16 @@ impl Plan {
             Expect::Holds(host, what) => format!("holds {} {what}", self.name(*host)),
         }
     }
+}
+
+fn device_line(name: &str, device: Device) -> String {
+    let does = match device.does {
+        DeviceDoes::Works => "works",
+        DeviceDoes::Lies => "lies",
+        DeviceDoes::Fails => "fails",
+        DeviceDoes::Hangs => "hangs",
+    };
+    format!("device {name} {does} {}", Span(device.takes))
 }
 
 impl Display for Change {

@@ -2,16 +2,22 @@
 //!
 //! ```text
 //! title TEXT                        what it is about
-//! base C2                           the texts of the usual pair: ha.cf, haresources, authkeys, groups A and B
+//! base C2|C3|C3s                    the texts of the catalogue's pair and of its two clusters of three, with labels
 //! ha.cf [NODE]: | haresources [NODE]: | authkeys [NODE]:   the indented lines that follow are that file, for all nodes or one
+//! write NODE FILE:                  its text when `restart` or `reload` looks at it again
 //! set DIRECTIVE VALUE...            a line of ha.cf; replaces the one there is, unless it may stand there several times
 //! set-on NODE DIRECTIVE VALUE...    the same for one node
 //! group LABEL KEY                   a short name
+//! no-script NAME                    no host has that script: whoever configures it is refused
+//! refused CODE                      the files must be refused for this problem, and nothing runs
+//! running NODE RESOURCE             it runs there before any daemon does
+//! ping-target ADDRESS INTERFACE     a machine behind that interface answers a ping
 //! boot NODE...                      started at the very beginning
 //! settle                            zero is when everything rests, instead of the start
 //! play NODE ours|model              which program is that node: the production core, or the model of 3.0.6
 //! slow NODE RESOURCE VERB TIME      start, stop or status takes that long
 //! fail NODE RESOURCE VERB           ... fails
+//! misreport NODE RESOURCE VERB      ... succeeds and says that it failed
 //! clock NODE drift PPM              its clocks run that much fast (or slow, if negative)
 //! clock NODE offset SECONDS         its wall clock is off
 //! lag NODE TIME                     every turn of its daemon begins up to that much late
@@ -29,35 +35,44 @@
 //! overlap TIME                      two owners are allowed for that long in total
 //! proof fenced|released             what a takeover from a silent node needs
 //! at TIME start|crash|kill|stop NODE
+//! at TIME restart|reload NODE                  the daemon reads its files anew; resources stay
+//! at TIME lose NODE RESOURCE                   it stops, and nobody ordered it
 //! at TIME suspend|stall|freeze|resume NODE     the daemon, the machine, the machine with its clocks
 //! at TIME step-clock NODE MILLISECONDS         the wall clock jumps
 //! at TIME lose-writes NODE                     what is written from now on is lost when power fails
 //! at TIME fence NODE
+//! at TIME device NODE works|lies|fails|hangs TIME  the device that resets it becomes another
 //! at TIME cut|deafen|mute|heal NODE [INTERFACE]   or the NAME of a fate
 //! at TIME block|open NODE>NODE [INTERFACE]
 //! at TIME flap NODE [INTERFACE] TIMES DOWN UP     so many cuts, each DOWN long, UP apart
 //! at TIME net ...                                 as above, from then on
 //! at TIME standby|takeover NODE [all|local|foreign|failback]
 //! calm TIME                         everything is mended then, and each group gets one owner in time
-//! by TIME LABEL@NODE ...            there and nowhere else, from then to the next `at` or `by`; A@h1+h2 is both, A@- nowhere
+//! by TIME LABEL@NODE ...            there and nowhere else, from then to the next `at` or `by`; A@h1+h2 is both, A@- nowhere,
+//!                                   A@h1+~h2 a part of it on h2
 //! near TIME LABEL@NODE ...          it becomes so within half a second of that time
+//! together TIME LABEL...            all of them on one node, whichever, from then to the next `at` or placement
 //! gap LABEL TIME                    no client waits longer for its address
 //! calls NODE N                      starts and stops there, since zero
 //! log NODE TEXT  /  no-log NODE TEXT
 //! holds NODE none|local|foreign|all in the end it says so, and is stable
-//!                                   `ours`, `model` or `mixed` before these six: only for clusters played so
+//!                                   `ours`, `model` or `mixed` before these eight: only for clusters played so
 //! end TIME
 //! ```
 //!
 //! Times are seconds, or with `ms`, `us`, `ns`. `#` begins a comment.
 
 mod events;
+mod hosts;
 mod lines;
 
 use super::time;
-use super::{EngineKind, HostPlan, Plan, Policy, library};
-use hb_core::config::{Code, Config, Diagnostic, FileName, SourceText, Sources, Span};
+use super::{EngineKind, HostPlan, Plan, library};
+use hb_core::config::{Code, Config, Diagnostic, FileName, Span};
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+pub(crate) use hosts::configure;
 
 /// Files of a node, by the words of their sections.
 pub(super) const SECTIONS: [&str; 3] = ["ha.cf", "haresources", "authkeys"];
@@ -106,10 +121,27 @@ impl File {
     }
 }
 
+/// A piece of a scenario that is the text of a file.
+struct Section {
+    file: usize,
+    node: Option<String>,
+    /// It is the text that a running daemon finds when it looks again.
+    is_later: bool,
+}
+
 pub(super) struct Parser<'t> {
     file: FileName,
     problems: Vec<Diagnostic>,
+    /// Why a daemon does not start with these files.
+    refusals: Vec<Diagnostic>,
     files: [File; 3],
+    /// Texts that are there later, by node.
+    later: [Vec<(String, String)>; 3],
+    no_scripts: Vec<String>,
+    /// The problem for which the files must be refused, as written.
+    refused: Option<Word<'t>>,
+    /// Every resource of the files, usable or not.
+    resources: BTreeSet<String>,
     groups: Vec<(String, String)>,
     /// Name, and node and interface of each member.
     fates: Vec<(String, Vec<(usize, String)>)>,
@@ -122,7 +154,12 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Plan, Vec<Diagnostic>> {
     let mut parser = Parser {
         file: FileName(name.to_owned()),
         problems: Vec::new(),
-        files: [File::default(), File::default(), File::default()],
+        refusals: Vec::new(),
+        files: <[File; 3]>::default(),
+        later: <[Vec<(String, String)>; 3]>::default(),
+        no_scripts: Vec::new(),
+        refused: None,
+        resources: BTreeSet::new(),
         groups: Vec::new(),
         fates: Vec::new(),
         lines: Vec::new(),
@@ -148,13 +185,13 @@ impl<'t> Parser<'t> {
 
     /// Splits the text into lines of words, and collects what makes the configuration.
     fn sections(&mut self, text: &'t str) {
-        let mut section: Option<(usize, Option<String>)> = None;
+        let mut section: Option<Section> = None;
         let mut offset = 0;
         for (number, line) in (1..).zip(text.split('\n')) {
             let begin = offset;
             offset += line.len() + 1;
-            if let Some((file, node)) = section.as_ref().filter(|_| line.starts_with([' ', '\t'])) {
-                let text = self.files[*file].text(node.as_deref());
+            if let Some(section) = section.as_ref().filter(|_| line.starts_with([' ', '\t'])) {
+                let text = self.text(section);
                 *text += line.trim();
                 text.push('\n');
                 continue;
@@ -162,20 +199,18 @@ impl<'t> Parser<'t> {
             let words = words(line, number, begin);
             let Some(first) = words.first().copied() else { continue };
             section = heading(&words);
-            if let Some((file, node)) = &section {
-                self.files[*file].text(node.as_deref()).clear();
+            if let Some(section) = &section {
+                self.text(section).clear();
+                if section.is_later {
+                    // A node that does not exist is reported with the other lines.
+                    self.lines.push(words);
+                }
                 continue;
             }
             match (first.text, &words[1..]) {
-                ("base", [Word { text: "C2", .. }]) => {
-                    for (file, text) in self.files.iter_mut().zip(library::C2) {
-                        text.clone_into(&mut file.all);
-                    }
-                    self.groups = library::C2_GROUPS.map(|(label, key)| (label.to_owned(), key.to_owned())).into();
-                }
-                ("base", _) => {
-                    self.problem(Code::ScenarioValue, first.span, "there is no such base", "write `base C2`");
-                }
+                ("base", rest) => self.base(first, rest),
+                ("no-script", [name]) => self.no_scripts.push(name.text.to_owned()),
+                ("refused", [code]) => self.refused = Some(*code),
                 ("set", [directive, ..]) => {
                     let line = joined(&words[1..]);
                     set(&mut self.files[0].all, directive.text, &line);
@@ -188,63 +223,42 @@ impl<'t> Parser<'t> {
                     // A node that does not exist is reported with the other lines.
                     self.lines.push(words);
                 }
-                ("group", [label, key]) => self.groups.push((label.text.to_owned(), key.text.to_owned())),
+                ("group", [label, key]) => {
+                    self.groups.retain(|(known, _)| known != label.text);
+                    self.groups.push((label.text.to_owned(), key.text.to_owned()));
+                }
                 _ => self.lines.push(words),
             }
         }
     }
 
-    /// One machine a node, configured through the very parser of the daemon.
-    fn hosts(&mut self) -> Vec<HostPlan> {
-        let mut names: Vec<String> = Vec::new();
-        let texts = std::iter::once(&self.files[0].all).chain(self.files[0].own.iter().map(|(_, text)| text));
-        for line in texts.flat_map(|text| text.lines()) {
-            let mut words = line.split([' ', ',', '\t']).filter(|word| !word.is_empty());
-            if words.next() == Some("node") {
-                for name in words.map(str::to_ascii_lowercase) {
-                    if !names.contains(&name) {
-                        names.push(name);
-                    }
-                }
-            }
+    fn text(&mut self, section: &Section) -> &mut String {
+        let Some(node) = section.node.as_deref().filter(|_| section.is_later) else {
+            return self.files[section.file].text(section.node.as_deref());
+        };
+        let texts = &mut self.later[section.file];
+        let at = texts.iter().position(|(name, _)| name == node).unwrap_or_else(|| {
+            texts.push((node.to_owned(), String::new()));
+            texts.len() - 1
+        });
+        &mut texts[at].1
+    }
+
+    fn base(&mut self, first: Word<'_>, rest: &[Word<'_>]) {
+        let named = rest.first().filter(|_| rest.len() == 1);
+        let Some(base) = named.and_then(|name| library::BASES.iter().find(|base| base.name == name.text)) else {
+            return self.problem(Code::ScenarioValue, first.span, "there is no such base", "write `base C2`");
+        };
+        for (file, text) in self.files.iter_mut().zip(base.files) {
+            *file = File { all: text.to_owned(), own: Vec::new() };
         }
-        if names.is_empty() {
-            let (message, help) =
-                ("the scenario has no nodes", "write `base C2`, or a section `ha.cf:` with a `node` line");
-            self.problem(Code::ScenarioIncomplete, Span::FILE, message, help);
-        }
-        let mut hosts = Vec::new();
-        for name in &names {
-            let texts = self.files.each_ref().map(|file| file.of(name).to_owned());
-            match configure(name, &texts) {
-                Ok(config) => hosts.push(HostPlan::new(texts, config)),
-                Err(problems) => {
-                    // The same texts have the same problems for every node.
-                    self.problems.extend(problems);
-                    break;
-                }
-            }
-        }
-        self.nodes = names;
-        hosts
+        self.files[1].own = base.own.iter().map(|(node, text)| ((*node).to_owned(), (*text).to_owned())).collect();
+        self.groups = base.groups.iter().map(|(label, key)| ((*label).to_owned(), (*key).to_owned())).collect();
     }
 
     fn body(&mut self, text: &str, hosts: Vec<HostPlan>) -> Plan {
         let is_configured = hosts.len() == self.nodes.len();
-        let mut plan = Plan {
-            title: String::new(),
-            hosts,
-            groups: self.groups.clone(),
-            boot: Vec::new(),
-            settle: false,
-            net: Vec::new(),
-            quirks: Vec::new(),
-            events: Vec::new(),
-            calm: None,
-            expectations: Vec::new(),
-            policy: Policy::default(),
-            end: Duration::ZERO,
-        };
+        let mut plan = Plan { hosts, groups: self.groups.clone(), ..Plan::default() };
         if is_configured {
             for line in std::mem::take(&mut self.lines) {
                 self.line(&line, text, &mut plan);
@@ -258,6 +272,7 @@ impl<'t> Parser<'t> {
             }
             None => {}
         }
+        self.refusal(&mut plan);
         plan
     }
 
@@ -326,30 +341,21 @@ impl HostPlan {
             guard: None,
             watchdog: None,
             device: None,
+            rewritten: None,
         }
     }
 }
 
-/// Reads a node's files as its daemon would.
-pub(crate) fn configure(name: &str, texts: &[String; 3]) -> Result<Config, Vec<Diagnostic>> {
-    let [ha_cf, haresources, authkeys] = texts;
-    let reading = Config::read(&Sources {
-        local_name: name,
-        ha_cf: SourceText { name: "ha.cf", bytes: ha_cf.as_bytes() },
-        haresources: Some(SourceText { name: "haresources", bytes: haresources.as_bytes() }),
-        authkeys: SourceText { name: "authkeys", bytes: authkeys.as_bytes() },
-    });
-    reading.config.ok_or_else(|| reading.diagnostics.into_iter().filter(Diagnostic::is_error).collect())
-}
-
-/// Whether a line begins a section: which file, and of which node.
-fn heading(words: &[Word<'_>]) -> Option<(usize, Option<String>)> {
-    let (file, node) = match words {
-        [file] => (file.text.strip_suffix(':')?, None),
-        [file, node] => (file.text, Some(node.text.strip_suffix(':')?.to_owned())),
+/// Whether a line begins a section.
+fn heading(words: &[Word<'_>]) -> Option<Section> {
+    let (file, node, is_later) = match words {
+        [file] => (file.text.strip_suffix(':')?, None, false),
+        [Word { text: "write", .. }, node, file] => (file.text.strip_suffix(':')?, Some(node.text.to_owned()), true),
+        [file, node] => (file.text, Some(node.text.strip_suffix(':')?.to_owned()), false),
         _ => return None,
     };
-    Some((SECTIONS.iter().position(|section| *section == file)?, node))
+    let file = SECTIONS.iter().position(|section| *section == file)?;
+    Some(Section { file, node, is_later })
 }
 
 /// Puts a line into ha.cf, in place of the one that it contradicts.

@@ -56,6 +56,7 @@ pub struct Coverage {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, all combinations occur")]
 struct Doing {
     starts: bool,
     stops: bool,

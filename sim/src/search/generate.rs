@@ -25,6 +25,7 @@ const SLOW: Rate = Rate { bits: 256_000, per_byte: 8 };
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Crash,
+    Reboot,
     Kill,
     Stop,
     Suspend,
@@ -46,10 +47,14 @@ enum Kind {
     Slow,
     Standby,
     Takeover,
+    Duel,
+    LeaveWhileMoving,
+    Forgotten,
 }
 
-const KINDS: [Kind; 22] = [
+const KINDS: [Kind; 26] = [
     Kind::Crash,
+    Kind::Reboot,
     Kind::Kill,
     Kind::Stop,
     Kind::Suspend,
@@ -71,6 +76,9 @@ const KINDS: [Kind; 22] = [
     Kind::Slow,
     Kind::Standby,
     Kind::Takeover,
+    Kind::Duel,
+    Kind::LeaveWhileMoving,
+    Kind::Forgotten,
 ];
 
 /// The plan of a seed, for so many nodes.
@@ -89,16 +97,9 @@ pub fn plan(seed: u64, nodes: usize) -> Plan {
     let mut plan = Plan {
         title: format!("seed {seed}"),
         hosts,
-        groups: Vec::new(),
         boot: (0..nodes).collect(),
-        settle: false,
-        net: Vec::new(),
-        quirks: Vec::new(),
-        events: Vec::new(),
-        calm: None,
-        expectations: Vec::new(),
         policy: Policy { hazards: true, ..Policy::default() },
-        end: Duration::ZERO,
+        ..Plan::default()
     };
     plan.net = maker.weather();
     plan.quirks = maker.quirks(&plan);
@@ -153,8 +154,12 @@ impl Maker {
                         let _ = writeln!(text, "ucast eth{number} 10.0.0.{host}");
                     }
                 }
-                1 => text += &format!("mcast eth{number} 225.0.0.{number} 694 1 0\n"),
-                _ => text += &format!("bcast eth{number}\n"),
+                1 => {
+                    let _ = writeln!(text, "mcast eth{number} 225.0.0.{number} 694 1 0");
+                }
+                _ => {
+                    let _ = writeln!(text, "bcast eth{number}");
+                }
             }
         }
         text
@@ -274,10 +279,12 @@ impl Maker {
     /// How long a fault lasts: around the dead time, where it matters.
     fn lasts(&mut self, plan: &Plan) -> Duration {
         let dead_time = plan.hosts[0].config.timing().deadtime();
-        match self.luck.below(4) {
-            0 => self.between(Duration::from_millis(10), dead_time / 2),
-            1 => self.between(dead_time * 9 / 10, dead_time * 11 / 10),
-            2 => self.between(dead_time, dead_time * 3),
+        match self.luck.below(9) {
+            // Long enough for messages to leave the history, and for a gap that is too wide.
+            8 => self.between(dead_time * 12, (dead_time * 80).min(Duration::from_mins(4)).max(dead_time * 12)),
+            0 | 4 => self.between(Duration::from_millis(10), dead_time / 2),
+            1 | 5 => self.between(dead_time * 9 / 10, dead_time * 11 / 10),
+            2 | 6 => self.between(dead_time, dead_time * 3),
             _ => self.between(dead_time, dead_time * 12),
         }
     }
@@ -285,13 +292,19 @@ impl Maker {
     fn fault(&mut self, plan: &mut Plan, kind: Kind, at: Duration) {
         let host = self.host();
         let other = (host + 1 + self.host().min(self.nodes.saturating_sub(2))) % self.nodes;
-        let ends = at + self.lasts(plan);
+        let lasts = self.lasts(plan);
+        let ends = at + lasts;
         let one = self.interface(plan, host);
         let mut add = |at: Duration, event: Event| plan.events.push((at, event));
         match kind {
             Kind::Crash => {
                 add(at, Event::Crash(host));
                 add(ends, Event::Start(host));
+            }
+            Kind::Reboot => {
+                // Before anybody has missed it; packets of its former life may still be under way.
+                add(at, Event::Crash(host));
+                add(at + lasts.min(Duration::from_millis(300)) / 3, Event::Start(host));
             }
             Kind::Kill => {
                 add(at, Event::Kill(host));
@@ -335,7 +348,7 @@ impl Maker {
                 add(ends, Event::Open(host, other, one));
             }
             Kind::Flap => {
-                let (down, up) = ((ends - at) / 4, (ends - at) / 8);
+                let (down, up) = (lasts / 4, lasts / 8);
                 for flap in 0..4_u32 {
                     add(at + (down + up) * flap, Event::Cut(host, one.clone()));
                     add(at + (down + up) * flap + down, Event::Heal(host, one.clone()));
@@ -345,6 +358,23 @@ impl Maker {
                 let which = self.pick(&[Which::All, Which::Local, Which::Foreign, Which::Failback]);
                 add(at, if kind == Kind::Standby { Event::Standby(host, which) } else { Event::Takeover(host, which) });
             }
+            Kind::Duel => {
+                add(at, Event::Standby(host, Which::All));
+                add(at + Duration::from_micros(100), Event::Standby(other, Which::All));
+            }
+            Kind::LeaveWhileMoving => {
+                add(at, Event::Standby(host, Which::All));
+                add(at + Duration::from_micros(400), Event::Stop(host));
+                add(ends + Duration::from_secs(5), Event::Start(host));
+            }
+            Kind::Forgotten => {
+                // A gap that is asked for so long in vain that it leaves the history of 500 messages.
+                let keepalive = plan.hosts[host].config.timing().keepalive();
+                add(at, Event::Mute(other, None));
+                add(at + keepalive * 5, Event::Heal(other, None));
+                add(at + keepalive * 5, Event::Mute(host, None));
+                add(at + (keepalive * 520).min(Duration::from_mins(5)), Event::Heal(host, None));
+            }
             _ => {
                 let (change, undo) = self.bad_weather(kind);
                 let way = self.pick(&[
@@ -352,6 +382,12 @@ impl Maker {
                     Way { from: Some(host), to: Some(other), interface: None },
                     Way { interface: Some("eth1".into()), ..Way::default() },
                 ]);
+                if kind == Kind::Delay && self.chance(50) {
+                    // Without reordering a late packet holds up all behind it.
+                    let reorder = |ppm| Event::Net(NetRule { way: way.clone(), change: Change::Reorder(Ppm(ppm)) });
+                    plan.events.push((at, reorder(500_000)));
+                    plan.events.push((ends, reorder(0)));
+                }
                 plan.events.push((at, Event::Net(NetRule { way: way.clone(), change })));
                 plan.events.push((ends, Event::Net(NetRule { way, change: undo })));
             }

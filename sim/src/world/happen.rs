@@ -7,7 +7,7 @@ use crate::host::Schedule;
 use crate::plan::{DeviceDoes, Event};
 use crate::recording::What;
 use hb_core::ids::ClientId;
-use hb_core::{Command, Input, Request};
+use hb_core::{Command, Input, Level, Request};
 use std::cmp::Reverse;
 
 impl World {
@@ -20,6 +20,14 @@ impl World {
             Event::Crash(host) => self.crash(*host),
             Event::Kill(host) => self.kill(*host),
             Event::Stop(host) => self.order(*host, Input::Operator(Command::Stop)),
+            Event::Restart(host) => self.restart(*host),
+            Event::Reload(host) => self.reload(*host),
+            Event::Lose(host, resource) => {
+                if let Some(resource) = self.ground.resource(resource) {
+                    self.set_running(*host, resource, None);
+                }
+            }
+            Event::Device(host, device) => self.hosts[*host].plan.device = Some(*device),
             Event::Suspend(host) => self.stand(*host, Schedule::Suspended, false),
             Event::Stall(host) => self.stand(*host, Schedule::Still, false),
             Event::Freeze(host) => self.stand(*host, Schedule::Still, true),
@@ -42,6 +50,16 @@ impl World {
             Event::Takeover(host, which) => self.request(*host, Request::Takeover(*which)),
         }
         self.tell(&Fact::Happened(event));
+    }
+
+    /// What runs before anybody manages it.
+    pub(crate) fn prepare(&mut self) {
+        for (host, resource) in self.plan.running.clone() {
+            self.set_power(host, Power::On);
+            if let Some(resource) = self.ground.resource(&resource) {
+                self.set_running(host, resource, Some(self.hosts[host].life));
+            }
+        }
     }
 
     // --- daemons
@@ -85,6 +103,29 @@ impl World {
             self.queue.push(Reverse((self.now.plus(after), Due::Guard { host, pulse })));
         }
         self.count_down(host);
+    }
+
+    /// The daemon's process becomes a new one, which finds the files as they are then.
+    fn restart(&mut self, host: usize) {
+        if self.hosts[host].engine.is_none() || self.hosts[host].schedule != Schedule::Runs {
+            return;
+        }
+        self.hosts[host].end();
+        self.note_life(host, "down");
+        if let Some(rewritten) = self.hosts[host].plan.rewritten.clone() {
+            let Some(config) = rewritten.config else { return };
+            self.plan.hosts[host].config = config.clone();
+            self.hosts[host].plan.config = config;
+        }
+        self.start(host);
+    }
+
+    /// As the shell answers SIGHUP.
+    fn reload(&mut self, host: usize) {
+        if self.hosts[host].engine.is_some() && self.hosts[host].schedule == Schedule::Runs {
+            let text = "SIGHUP: this version cannot reread its configuration; nothing was changed";
+            self.note(|| What::Said(host, Level::Warn, text.to_owned()));
+        }
     }
 
     /// An order reaches the daemon if it runs; one that is not scheduled never hears of it.
@@ -249,6 +290,9 @@ fn concerned(event: &Event) -> Vec<usize> {
         | Event::Crash(host)
         | Event::Kill(host)
         | Event::Stop(host)
+        | Event::Restart(host)
+        | Event::Reload(host)
+        | Event::Lose(host, _)
         | Event::Suspend(host)
         | Event::Stall(host)
         | Event::Freeze(host)
@@ -256,6 +300,7 @@ fn concerned(event: &Event) -> Vec<usize> {
         | Event::StepClock(host, _)
         | Event::LoseWrites(host)
         | Event::Fence(host)
+        | Event::Device(host, _)
         | Event::Cut(host, _)
         | Event::Deafen(host, _)
         | Event::Mute(host, _)

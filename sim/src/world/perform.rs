@@ -63,6 +63,7 @@ impl World {
         self.tell(&Fact::Sent(host, medium, frame));
         let mut passages = std::mem::take(&mut self.passages);
         self.network.send(self.now, host, medium, frame.len(), &mut passages);
+        self.transmissions += 1;
         for passage in passages.drain(..) {
             self.note_packet(host, medium, passage, frame);
             let Fate::Arrives { at, wrong } = passage.fate else { continue };
@@ -89,7 +90,7 @@ impl World {
         let takes = match self.quirk(host, &run) {
             // Whoever began it ends it at its limit.
             Some(How::Takes(time)) => time.min(run.limit),
-            Some(How::Fails) | None => usual,
+            Some(How::Fails | How::Misreports) | None => usual,
         };
         if run.verb != Verb::Status {
             self.ground.call(host);
@@ -124,9 +125,9 @@ impl World {
             }
             (Verb::Status, _) if self.ground.runs(host, resource) => Outcome::Running,
             (Verb::Status, _) => Outcome::NotRunning,
-            (verb @ (Verb::Start | Verb::Stop), _) => {
+            (verb @ (Verb::Start | Verb::Stop), quirk) => {
                 self.set_running(host, resource, (verb == Verb::Start).then_some(life));
-                Outcome::Done
+                if quirk == Some(How::Misreports) { Outcome::Failed(Failure::ExitCode(1)) } else { Outcome::Done }
             }
         };
         if self.hosts[host].life == life && self.hosts[host].engine.is_some() {

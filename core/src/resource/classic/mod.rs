@@ -32,6 +32,7 @@ use crate::wire::message::Holding;
 /// What this book remembers of what it decided and said.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, all combinations occur")]
 #[derive(Clone, Debug, Default, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Book {
     /// The classes whose groups are wanted here.
     pub(crate) hold: Holding,
@@ -49,6 +50,7 @@ pub(crate) struct Book {
 
 /// Our own `hb_takeover`, which waits for the other node's standby.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Takeover {
     /// What we asked for, seen from here.
     pub(crate) set: Holding,

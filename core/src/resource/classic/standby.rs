@@ -13,7 +13,9 @@
 //! - a lost last step is inferred from the other's stable `resource`,
 //! - P waits long only for an R that said that it releases: a request that was lost and recovered later is answered by
 //!   nobody (scenario `late-request`),
-//! - an R that has released is relieved even if P had given it up.
+//! - an R that has released is relieved even if P had given it up,
+//! - a request of P that overtook its last step on the wire waits for that (scenario `T6` with reordering); the original
+//!   ignores it, and P asks in vain for ten seconds.
 
 use super::{Book, Intent, is_stable};
 use crate::action::Cancellation;
@@ -30,6 +32,7 @@ pub(crate) const WORK_LIMIT: Duration = Duration::from_hours(1);
 
 /// A conversation under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Conversation {
     pub(crate) role: Role,
     pub(crate) step: Step,
@@ -38,10 +41,13 @@ pub(crate) struct Conversation {
     pub(crate) with: NodeId,
     /// Messages of the other node up to this number belong to earlier conversations.
     pub(crate) since: Of<Seq>,
+    /// The other node's next request, which came before the last step of this conversation.
+    pub(crate) next: Option<(Of<Seq>, Holding)>,
 }
 
 /// Which side of it we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Role {
     /// R, for this reason.
     Giving(Cause),
@@ -51,6 +57,7 @@ pub(crate) enum Role {
 
 /// How far it got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Step {
     /// R waits for P's answer; P waits until R has released.
     Asked,
@@ -62,6 +69,7 @@ pub(crate) enum Step {
 
 /// Why we give groups away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Cause {
     /// A client of ours asked.
     Operator(ClientId),
@@ -131,6 +139,8 @@ pub(crate) enum Heard {
     Acquire,
     /// The other node has acquired everything.
     Taken,
+    /// The other node's last step is still under way: then answer.
+    AnswerThen,
     /// Nothing, for this reason.
     Ignore(&'static str),
 }
@@ -149,6 +159,10 @@ pub(crate) fn on_ask(view: &View, book: &Book, from: NodeId, seq: Seq, info: Sta
         (StandbyStep::Me, None) => Heard::Answer,
         (StandbyStep::Me, Some(conversation)) => match (conversation.role, conversation.step) {
             (Role::Giving(_), Step::Asked) if conversation.with == from && from < view.me => Heard::Answer,
+            // It asks for nothing while it acquires, so that it has ended this.
+            (Role::Giving(_), Step::Handed) if conversation.with == from && seq > *conversation.since => {
+                Heard::AnswerThen
+            }
             _ => Heard::Ignore("Standby in progress"),
         },
         (_, Some(conversation)) if conversation.with == from && seq > *conversation.since => {

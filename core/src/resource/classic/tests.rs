@@ -127,7 +127,7 @@ fn of_two_claimants_the_preferred_node_keeps_and_announces_again() {
 }
 
 fn conversation(role: Role, step: Step, set: Holding) -> Conversation {
-    Conversation { role, step, set, with: PEER, since: Of { node: PEER, value: Seq(10) } }
+    Conversation { role, step, set, with: PEER, since: Of { node: PEER, value: Seq(10) }, next: None }
 }
 
 #[test]
@@ -170,6 +170,7 @@ fn every_step_of_a_standby_is_heard_only_where_it_belongs() {
         (giving(Step::Asked), Done, None),
         (giving(Step::Working), Other, None),
         (giving(Step::Handed), Done, Some(Heard::Taken)),
+        (giving(Step::Handed), Me, Some(Heard::AnswerThen)),
         (taking(Step::Asked), Me, None),
         (taking(Step::Asked), Done, Some(Heard::Acquire)),
         (taking(Step::Working), Done, None),

@@ -78,6 +78,7 @@ open_words! {
 
 /// Which groups a node holds or asks for, from its own view (WIRE 12, `rsc_hold`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub struct Holding {
     /// The groups whose preferred node is the speaker.
     pub local: bool,

@@ -11,6 +11,9 @@ const VERBS: &[&str] = &[
     "crash",
     "kill",
     "stop",
+    "restart",
+    "reload",
+    "lose",
     "suspend",
     "stall",
     "freeze",
@@ -18,6 +21,7 @@ const VERBS: &[&str] = &[
     "step-clock",
     "lose-writes",
     "fence",
+    "device",
     "cut",
     "deafen",
     "mute",
@@ -77,6 +81,8 @@ impl Parser<'_> {
                 let node = self.node(*node)?;
                 now(if known == "standby" { Event::Standby(node, which) } else { Event::Takeover(node, which) })
             }
+            ("lose", [node, resource]) => now(Event::Lose(self.node(*node)?, self.resource(*resource)?)),
+            ("device", [node, does, time]) => now(Event::Device(self.node(*node)?, self.device(*does, *time)?)),
             ("step-clock", [node, millis]) => now(Event::StepClock(self.node(*node)?, self.number(*millis)?)),
             (verb, [node]) => now(self.simple(verb, *node)?),
             _ => None,
@@ -90,6 +96,8 @@ impl Parser<'_> {
             "crash" => Event::Crash,
             "kill" => Event::Kill,
             "stop" => Event::Stop,
+            "restart" => Event::Restart,
+            "reload" => Event::Reload,
             "suspend" => Event::Suspend,
             "stall" => Event::Stall,
             "freeze" => Event::Freeze,

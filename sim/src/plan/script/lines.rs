@@ -17,11 +17,17 @@ const WORDS: &[&str] = &[
     "set",
     "set-on",
     "group",
+    "running",
+    "ping-target",
+    "no-script",
+    "refused",
+    "write",
     "boot",
     "settle",
     "play",
     "slow",
     "fail",
+    "misreport",
     "clock",
     "lag",
     "guard",
@@ -36,6 +42,7 @@ const WORDS: &[&str] = &[
     "calm",
     "by",
     "near",
+    "together",
     "gap",
     "calls",
     "log",
@@ -93,6 +100,10 @@ impl Parser<'_> {
             ("near", [time, places @ ..]) if !places.is_empty() => {
                 Expect::Near(self.time(*time)?, self.places(places)?)
             }
+            ("together", [time, labels @ ..]) if !labels.is_empty() => {
+                let labels: Vec<_> = labels.iter().map(|label| self.label(*label)).collect();
+                Expect::Together(self.time(*time)?, labels.into_iter().collect::<Option<_>>()?)
+            }
             ("gap", [label, time]) => Expect::Gap(self.label(*label)?, self.time(*time)?),
             ("calls", [node, number]) => Expect::Calls(self.node(*node)?, self.number(*number)?),
             ("log", [node, _, ..]) => Expect::Log(self.node(*node)?, from(rest, 1, text)),
@@ -124,12 +135,20 @@ impl Parser<'_> {
                 plan.policy.hazards = true;
                 Some(())
             }
-            ("set-on", [node, ..]) => self.node(*node).map(|_| ()),
+            ("set-on" | "write", [node, ..]) => self.node(*node).map(|_| ()),
             ("slow", [node, resource, verb, time]) => {
                 let how = self.time(*time).map(How::Takes);
                 self.quirk(plan, [node, resource, verb], how)
             }
             ("fail", [node, resource, verb]) => self.quirk(plan, [node, resource, verb], Some(How::Fails)),
+            ("misreport", [node, resource, verb]) => self.quirk(plan, [node, resource, verb], Some(How::Misreports)),
+            ("running", [node, resource]) => {
+                let (host, resource) = (self.node(*node), self.resource(*resource));
+                host.zip(resource).map(|running| plan.running.push(running))
+            }
+            ("ping-target", [address, interface]) => {
+                self.number(*address).map(|address| plan.ping_targets.push((address, interface.text.to_owned())))
+            }
             ("net", words) => self.net_rule(words).map(|rule| plan.net.push(rule)),
             ("fate", [name, members @ ..]) if !members.is_empty() => {
                 let members = members.iter().filter_map(|member| self.member(*member)).collect();
@@ -181,18 +200,20 @@ impl Parser<'_> {
             ("lag", [time]) => host.lag = self.time(*time)?,
             ("guard", [time]) => host.guard = Some(self.time(*time)?),
             ("watchdog", [time]) => host.watchdog = Some(self.time(*time)?),
-            ("device", [does, time]) => {
-                let does = match self.one_of(*does, &["works", "lies", "fails", "hangs"])? {
-                    "works" => DeviceDoes::Works,
-                    "lies" => DeviceDoes::Lies,
-                    "fails" => DeviceDoes::Fails,
-                    _ => DeviceDoes::Hangs,
-                };
-                host.device = Some(Device { does, takes: self.time(*time)? });
-            }
+            ("device", [does, time]) => host.device = Some(self.device(*does, *time)?),
             _ => return None,
         }
         Some(())
+    }
+
+    pub(super) fn device(&mut self, does: Word<'_>, time: Word<'_>) -> Option<Device> {
+        let does = match self.one_of(does, &["works", "lies", "fails", "hangs"])? {
+            "works" => DeviceDoes::Works,
+            "lies" => DeviceDoes::Lies,
+            "fails" => DeviceDoes::Fails,
+            _ => DeviceDoes::Hangs,
+        };
+        Some(Device { does, takes: self.time(time)? })
     }
 
     fn quirk(&mut self, plan: &mut Plan, words: [&Word<'_>; 3], how: Option<How>) -> Option<()> {
@@ -203,15 +224,18 @@ impl Parser<'_> {
             _ => Verb::Status,
         };
         let host = self.node(*node)?;
-        let known = plan.configs().flat_map(hb_core::config::Config::groups).flat_map(|group| &group.resources);
-        if !known.into_iter().any(|known| known.word() == resource.text) {
+        plan.quirks.push(Quirk { host, resource: self.resource(*resource)?, verb, how: how? });
+        Some(())
+    }
+
+    pub(super) fn resource(&mut self, word: Word<'_>) -> Option<String> {
+        if !self.resources.contains(word.text) {
             let (message, help) =
-                (format!("no group has the resource `{}`", resource.text), "write it as haresources does");
-            self.problem(Code::ScenarioValue, resource.span, message, help);
+                (format!("no group has the resource `{}`", word.text), "write it as haresources does");
+            self.problem(Code::ScenarioValue, word.span, message, help);
             return None;
         }
-        plan.quirks.push(Quirk { host, resource: resource.text.to_owned(), verb, how: how? });
-        Some(())
+        Some(word.text.to_owned())
     }
 
     fn places(&mut self, words: &[Word<'_>]) -> Option<Vec<Place>> {
@@ -225,12 +249,16 @@ impl Parser<'_> {
             return None;
         };
         let label = self.label(Word { text: label, ..word })?;
-        let mut hosts = Vec::new();
+        let (mut hosts, mut parts) = (Vec::new(), Vec::new());
         for node in nodes.split('+').filter(|_| nodes != "-") {
-            hosts.push(self.node(Word { text: node, ..word })?);
+            match node.strip_prefix('~') {
+                Some(node) => parts.push(self.node(Word { text: node, ..word })?),
+                None => hosts.push(self.node(Word { text: node, ..word })?),
+            }
         }
         hosts.sort_unstable();
-        Some(Place { label, hosts })
+        parts.sort_unstable();
+        Some(Place { label, hosts, parts })
     }
 
     /// NODE:INTERFACE.

@@ -1,0 +1,153 @@
+//! The state of a node as data, for a recording that begins in the middle of its life.
+//!
+//! The configuration stays out: it is read again from its texts, so that no secret gets into a recording. What
+//! [`Derived`] holds stays out too: it is empty between two steps.
+
+use super::{Boot, Node, resources, traffic};
+use crate::action::Frame;
+use crate::config::Config;
+use crate::deadlines::Deadlines;
+use crate::delivery::Sender;
+use crate::digest::{Constant, Derived};
+use crate::drop_reason::DropKind;
+use crate::input::{Carrier, LoadAverage};
+use crate::mark::Aside;
+use crate::membership::{Lifecycle, NodeTable};
+use crate::resource::classic::Book;
+use crate::resource::executor::Executor;
+use crate::rng::Lanes;
+use crate::time::{Instant, UnixTime};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+/// Everything of a [`Node`] but its configuration.
+#[derive(Clone, Debug, Hash, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Parts {
+    boot: Aside<Boot>,
+    started: Instant,
+    now: Aside<Instant>,
+    wall_clock: Aside<(Instant, UnixTime)>,
+    load: Aside<LoadAverage>,
+    life: Lifecycle,
+    nodes: NodeTable,
+    sender: Sender,
+    book: Book,
+    evidence: Aside<resources::Evidence>,
+    executor: Executor,
+    carriers: Vec<Carrier>,
+    drops: Aside<BTreeMap<DropKind, traffic::Drops>>,
+    lanes: Aside<Lanes>,
+    deadlines: Deadlines,
+    armed: Option<Instant>,
+}
+
+impl Parts {
+    /// A copy of the state; cheap, since frames are shared.
+    pub(crate) fn of(node: &Node) -> Parts {
+        // Without `..`: a new field must be thought of here.
+        let Node {
+            config: _,
+            boot,
+            started,
+            now,
+            wall_clock,
+            load,
+            life,
+            nodes,
+            sender,
+            book,
+            evidence,
+            executor,
+            carriers,
+            drops,
+            lanes,
+            deadlines,
+            armed,
+            actions: _,
+        } = node.clone();
+        Parts {
+            boot,
+            started,
+            now,
+            wall_clock,
+            load,
+            life,
+            nodes,
+            sender,
+            book,
+            evidence,
+            executor,
+            carriers,
+            drops,
+            lanes,
+            deadlines,
+            armed,
+        }
+    }
+
+    /// The node again; `None` if the state is not one of a node with this configuration.
+    pub(crate) fn with_config(self, config: Config) -> Option<Node> {
+        let (nodes, media) = (config.nodes().len(), config.media().len());
+        let fits = self.nodes.has_shape(config.local(), nodes, media)
+            && self.carriers.len() == media
+            && self.executor.queue_count() == config.groups().len();
+        let Parts {
+            boot,
+            started,
+            now,
+            wall_clock,
+            load,
+            life,
+            nodes,
+            sender,
+            book,
+            evidence,
+            executor,
+            carriers,
+            drops,
+            lanes,
+            deadlines,
+            armed,
+        } = self;
+        fits.then(|| Node {
+            config: Constant::new(config),
+            boot,
+            started,
+            now,
+            wall_clock,
+            load,
+            life,
+            nodes,
+            sender,
+            book,
+            evidence,
+            executor,
+            carriers,
+            drops,
+            lanes,
+            deadlines,
+            armed,
+            actions: Derived(Vec::new()),
+        })
+    }
+
+    /// The time of the last step.
+    pub(crate) fn now(&self) -> Instant {
+        *self.now
+    }
+
+    /// The wall clock when it was last read, and when that was.
+    pub(crate) fn wall_clock(&self) -> (Instant, UnixTime) {
+        *self.wall_clock
+    }
+
+    /// The messages kept for retransmission, oldest first.
+    pub(crate) fn frames_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Frame> {
+        self.sender.history_mut().frames_mut()
+    }
+
+    /// The last message sent, if any is kept.
+    pub(crate) fn newest_frame(&self) -> Option<&Frame> {
+        self.sender.history().newest_frame()
+    }
+}

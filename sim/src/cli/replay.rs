@@ -1,0 +1,238 @@
+//! `hbsim replay`: a recording of a daemon lived through again, and shown.
+
+use anyhow::{Result, bail};
+use clap::Args;
+use hb_core::time::Instant;
+use hb_core::{Action, Event, Input, Level, Node};
+use hb_sim::replay::calendar::Calendar;
+use hb_sim::replay::{Keys, Moment, Outcome, Trace, replay};
+use hb_sim::timeline::Line;
+use serde_json::json;
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+#[derive(Args, Debug)]
+pub(super) struct ReplayArgs {
+    /// A recording, or the directory of the flight recorder.
+    trace: PathBuf,
+    /// The keys of the cluster; no recording holds them.
+    #[arg(long, value_name = "FILE", default_value = "/etc/ha.d/authkeys")]
+    authkeys: PathBuf,
+    /// Only this segment, counted from 1.
+    #[arg(long, value_name = "N")]
+    segment: Option<usize>,
+    /// Print everything that happened.
+    #[arg(long)]
+    timeline: bool,
+    /// Stop there, in seconds as the timeline counts them, and print the state of the node.
+    #[arg(long, value_name = "T", value_parser = parse_seconds)]
+    until: Option<Duration>,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// `12.5`, `12.5s`.
+fn parse_seconds(text: &str) -> Result<Duration> {
+    let number = text.strip_suffix('s').unwrap_or(text);
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !is_number(whole) || !is_number(part) || part.len() > 9 {
+        bail!("`{text}` is no time: write seconds, like 12.5");
+    }
+    let nanos = format!("{part:0<9}").parse()?;
+    Ok(Duration::new(whole.parse()?, nanos))
+}
+
+pub(super) fn main(args: &ReplayArgs) -> Result<ExitCode> {
+    let (trace, keys) = (Trace::open(&args.trace)?, Keys::read(&args.authkeys)?);
+    let mut teller = Teller::new(args);
+    let outcome = replay(&trace, &keys, args.segment, &mut |moment| teller.see(&moment))?;
+    for note in &outcome.notes {
+        if args.json {
+            teller.out.line(json!({"note": note.to_string()}));
+        } else {
+            eprintln!("note: {note}");
+        }
+    }
+    let summary = if args.json { summary_json(&outcome, &teller).to_string() } else { summary(&outcome, &teller) };
+    teller.out.line(summary);
+    if args.until.is_some()
+        && let Some(node) = outcome.node.as_ref().filter(|_| outcome.difference.is_none())
+    {
+        teller.out.line(if args.json { json!({"state": format!("{node:?}")}).to_string() } else { state(node) });
+    }
+    teller.out.finish()?;
+    Ok(if outcome.difference.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Standard output, whose reader may go away.
+#[derive(Default)]
+struct Out {
+    broken: Option<io::Error>,
+}
+
+impl Out {
+    fn line(&mut self, line: impl Display) {
+        if self.broken.is_none() {
+            self.broken = writeln!(io::stdout().lock(), "{line}").err();
+        }
+    }
+
+    fn finish(self) -> io::Result<()> {
+        self.broken.map_or(Ok(()), Err)
+    }
+}
+
+/// Prints what happens, if that is wanted.
+struct Teller<'a> {
+    args: &'a ReplayArgs,
+    out: Out,
+    calendar: Calendar,
+    zero: Option<Instant>,
+    last: Instant,
+    me: String,
+}
+
+impl<'a> Teller<'a> {
+    fn new(args: &'a ReplayArgs) -> Teller<'a> {
+        Teller {
+            args,
+            out: Out::default(),
+            calendar: Calendar::default(),
+            zero: None,
+            last: Instant::ORIGIN,
+            me: String::new(),
+        }
+    }
+
+    fn see(&mut self, moment: &Moment<'_>) -> ControlFlow<()> {
+        match moment {
+            Moment::Begin { number, segment, node, continues } => {
+                if self.is_beyond(segment.state.now()) {
+                    return ControlFlow::Break(());
+                }
+                if !continues {
+                    self.calendar = Calendar::default();
+                }
+                self.calendar.start(&segment.state);
+                let now = segment.state.now();
+                self.zero.get_or_insert(now);
+                self.last = now;
+                node.status().local_name().clone_into(&mut self.me);
+                let what = if *continues { "goes on" } else { "begins" };
+                let dropped = segment.head.dropped.as_ref().map_or(String::new(), |dropped| {
+                    format!("; before it {} steps were not recorded: {}", dropped.steps, dropped.why)
+                });
+                let (date, build) = (self.calendar.date(now), &segment.head.build);
+                self.line("trace", format!("segment {number} {what}, {date}, recorded by {build}{dropped}"));
+            }
+            Moment::Step { now, input, actions, .. } => {
+                if self.is_beyond(*now) {
+                    return ControlFlow::Break(());
+                }
+                self.last = *now;
+                self.calendar.hear(*now, input);
+                if let Some(text) = input_text(input) {
+                    self.line("world", text);
+                }
+                for action in *actions {
+                    if let Some(text) = action_text(action) {
+                        self.line(&self.me.clone(), text);
+                    }
+                }
+            }
+        }
+        if self.out.broken.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Whether this is later than what is wanted.
+    fn is_beyond(&self, now: Instant) -> bool {
+        let since = now.since(self.zero.unwrap_or(now));
+        self.args.until.is_some_and(|until| since > until)
+    }
+
+    fn line(&mut self, who: &str, what: String) {
+        if !self.args.timeline {
+            return;
+        }
+        let at_us = self.micros(self.last);
+        if self.args.json {
+            println!(
+                "{}",
+                json!({"at_us": at_us, "utc": self.calendar.date(self.last).to_string(), "who": who, "what": what})
+            );
+        } else {
+            self.out.line(Line { at_us, who: who.to_owned(), what });
+        }
+    }
+
+    fn micros(&self, at: Instant) -> i64 {
+        i64::try_from(at.since(self.zero.unwrap_or(at)).as_micros()).unwrap_or(i64::MAX)
+    }
+}
+
+fn input_text(input: &Input<'_>) -> Option<String> {
+    match input {
+        Input::Frame { .. } | Input::Wake | Input::WallClock(_) | Input::Load(_) => None,
+        Input::Carrier { medium, carrier } => Some(format!("medium {}: carrier {carrier:?}", medium.0)),
+        Input::OpDone { op, outcome } => Some(format!("operation {}: {outcome:?}", op.0)),
+        Input::Client { client, request } => Some(format!("client {}: {request:?}", client.0)),
+        Input::Operator(command) => Some(format!("operator: {command:?}")),
+    }
+}
+
+fn action_text(action: &Action) -> Option<String> {
+    match action {
+        Action::Report(event @ Event::Running { .. }) => Some(event.to_string()),
+        Action::Report(event) => (event.level() > Level::Debug).then(|| event.to_string()),
+        Action::Reply { client, response } => Some(format!("answer to client {}: {response}", client.0)),
+        Action::Exit(reason) => Some(format!("exit: {reason:?}")),
+        Action::Send { .. } | Action::ArmTimer { .. } | Action::RunResource { .. } | Action::FireArp { .. } => None,
+    }
+}
+
+fn summary_json(outcome: &Outcome, teller: &Teller<'_>) -> serde_json::Value {
+    let difference = outcome.difference.as_ref().map(|difference| {
+        json!({
+            "segment": difference.segment, "step": difference.step, "at_us": teller.micros(difference.now),
+            "input": difference.input, "actions": difference.actions,
+            "recorded": format!("{:016x}", difference.recorded.digest), "came": format!("{:016x}", difference.came.digest),
+        })
+    });
+    let digest = outcome.node.as_ref().map(|node| format!("{:016x}", node.digest()));
+    json!({
+        "segments": outcome.segments, "steps": outcome.steps, "equal": outcome.difference.is_none(),
+        "digest": digest, "end_us": teller.micros(teller.last), "difference": difference,
+    })
+}
+
+fn summary(outcome: &Outcome, teller: &Teller<'_>) -> String {
+    let time = |at: Instant| {
+        let micros = teller.micros(at);
+        format!("{}.{:06} s ({})", micros / 1_000_000, micros % 1_000_000, teller.calendar.date(at))
+    };
+    let (different, verdict) = match &outcome.difference {
+        Some(difference) => (format!("DIFFERENT at {}: {difference}\n", time(difference.now)), "equal until then"),
+        None => (String::new(), "equal"),
+    };
+    let Outcome { steps, segments, .. } = outcome;
+    let digest = outcome.node.as_ref().map_or(0, Node::digest);
+    let end = time(teller.last);
+    format!("{different}{verdict}: {steps} steps in {segments} segments, to {end}, digest of the node {digest:016x}")
+}
+
+/// A node as people read it: first what `heartbeat status` tells, then everything.
+fn state(node: &Node) -> String {
+    let status = node.status();
+    let mut lines =
+        vec![format!("\n{} holds {}; stable: {}", status.local_name(), status.holding(), status.is_stable())];
+    lines.extend(status.nodes().map(|peer| format!("{peer:?}")));
+    lines.extend(status.groups().map(|group| format!("{group:?}")));
+    lines.push(format!("\n{node:#?}"));
+    lines.join("\n")
+}
