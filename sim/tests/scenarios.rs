@@ -228,3 +228,17 @@ fn what_a_plan_prints_is_the_same_plan() {
         assert_eq!(digests[0], digests[1], "{name}");
     }
 }
+
+/// The same runs in every build: the release program prints this list, too, and it is compared (`.ci/run`).
+#[test]
+fn every_scenario_has_its_known_digest() {
+    let digest = |(name, text): &(&str, &str)| {
+        let plan = Plan::parse(name, text).ok()?;
+        let (world, _) = hb_sim::run::play(&plan, 1, Detail::Quiet);
+        Some(format!("{name} {:016x}\n", world.digest()))
+    };
+    let met = library::ALL.iter().filter(|(name, _)| hb_sim::pending::reason(name).is_none());
+    let digests: String = met.filter_map(digest).collect();
+    let known = include_str!("digests.txt");
+    assert!(digests == known, "`hbsim digests > sim/tests/digests.txt` if behaviour was meant to change:\n{digests}");
+}
