@@ -2,12 +2,18 @@
 //!
 //! Each body has a corpus of the same name; the tests run it on stable.
 
+pub mod cluster;
 pub mod config;
 pub mod node;
+#[cfg(test)]
+mod samples;
+pub mod scenario;
 pub mod trace;
 pub mod wire;
 
+pub use cluster::cluster;
 pub use config::{authkeys, ha_cf, haresources};
 pub use node::node_inputs;
+pub use scenario::scenario_file;
 pub use trace::trace_file;
 pub use wire::wire_decode;

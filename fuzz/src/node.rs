@@ -229,28 +229,12 @@ fn outcome(choices: &mut Unstructured<'_>) -> Result<Outcome> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    /// Random bytes, the same in every run.
-    fn random(seed: u64, length: usize) -> Vec<u8> {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let next = || {
-            // xorshift64 (Marsaglia 2003)
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()[3]
-        };
-        std::iter::repeat_with(next).take(length).collect()
-    }
+    use crate::samples::{corpus, random};
 
     #[test]
     fn node_inputs_survives_its_corpus() {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/node_inputs");
-        let files: Vec<_> = std::fs::read_dir(dir).unwrap().collect();
-        assert!(files.len() >= 2, "a corpus has examples");
-        for entry in files {
-            super::node_inputs(&std::fs::read(entry.unwrap().path()).unwrap());
+        for (_, bytes) in corpus("node_inputs") {
+            super::node_inputs(&bytes);
         }
     }
 

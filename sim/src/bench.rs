@@ -1,4 +1,4 @@
-//! How fast the simulator is: a quiet pair for an hour of virtual time.
+//! How fast the simulator is: a quiet pair, checkers armed.
 
 use crate::plan::{Event, Plan};
 use crate::recording::Detail;
@@ -15,7 +15,7 @@ end 3600\n";
 /// What was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Speed {
-    /// Simulated time.
+    /// Simulated time, of all runs together.
     pub simulated: Duration,
     /// Real time it took.
     pub took: Duration,
@@ -23,21 +23,30 @@ pub struct Speed {
     pub steps: u64,
 }
 
-/// Simulates `hours` of a quiet pair, checkers armed.
+/// Simulates `hours` of a quiet pair, split into as many runs as there are `jobs`, side by side.
 ///
 /// # Panics
-/// If the pair does not stay quiet, since nothing would be measured then.
-pub fn quiet_pair(hours: u32) -> Speed {
+/// If a pair does not stay quiet, since nothing would be measured then.
+pub fn quiet_pair(hours: u32, jobs: u32) -> Speed {
     let plan = Plan::parse("bench", QUIET).unwrap_or_else(|problems| panic!("{problems:?}"));
-    let mut world = World::new(&plan, 1, Detail::Quiet);
+    let jobs = jobs.clamp(1, hours.max(1));
+    let span = Duration::from_hours(1) * hours / jobs;
+    let start = Instant::now();
+    let steps = std::thread::scope(|scope| {
+        let plan = &plan;
+        let runs: Vec<_> = (1..=jobs).map(|seed| scope.spawn(move || run(plan, u64::from(seed), span))).collect();
+        runs.into_iter().map(|run| run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).sum()
+    });
+    Speed { simulated: span * jobs, took: start.elapsed(), steps }
+}
+
+fn run(plan: &Plan, seed: u64, span: Duration) -> u64 {
+    let mut world = World::new(plan, seed, Detail::Quiet);
     for host in 0..2 {
         world.happen(&Event::Start(host));
     }
-    let simulated = Duration::from_hours(1) * hours;
-    let start = Instant::now();
-    let end = world.now().plus(simulated);
+    let end = world.now().plus(span);
     world.run_until(end, |_| false);
-    let took = start.elapsed();
-    assert!(world.is_settled(), "the pair is quiet");
-    Speed { simulated, took, steps: world.steps() }
+    assert!(world.is_settled() && world.violations.is_empty(), "the pair is quiet: {:?}", world.violations);
+    world.steps()
 }

@@ -5,6 +5,7 @@ use crate::recording::{Entry, Recording, What};
 use crate::run::Report;
 use crate::timeline::micros;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// A judged run: what it is, what happened, the verdicts, a summary.
 pub fn report<'a>(report: &'a Report, scenario: &str, seed: u64) -> impl Iterator<Item = Value> + 'a {
@@ -16,12 +17,20 @@ pub fn report<'a>(report: &'a Report, scenario: &str, seed: u64) -> impl Iterato
     let verdicts = report.verdicts.iter().map(|verdict| {
         json!({"kind": "expectation", "what": verdict.what, "met": verdict.missed.is_none(), "why": verdict.missed})
     });
+    let served = report.served.iter().map(|served| {
+        let places: Vec<_> =
+            served.places.iter().map(|(at_us, place)| json!({"at_us": at_us, "place": place})).collect();
+        json!({
+            "kind": "served", "group": served.label, "places": places,
+            "gap_us": micro(served.gap), "overlap_us": micro(served.overlap),
+        })
+    });
     let last = json!({
         "kind": "summary", "passed": report.passed(), "expectations": report.verdicts.len(),
         "missed": report.missed().count(), "violations": report.violations.len(),
         "end_us": micros(recording.zero, recording.end), "digest": report.digest.map(|digest| format!("{digest:016x}")),
     });
-    [first].into_iter().chain(entries(recording)).chain(verdicts).chain([last])
+    [first].into_iter().chain(entries(recording)).chain(verdicts).chain(served).chain([last])
 }
 
 /// What happened.
@@ -58,6 +67,10 @@ fn entry(recording: &Recording, entry: &Entry) -> Value {
     };
     value["at_us"] = micros(recording.zero, entry.at).into();
     value
+}
+
+fn micro(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn power_word(power: Power) -> &'static str {

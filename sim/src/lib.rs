@@ -12,8 +12,8 @@
 //! | `ground.rs`, `contact.rs` | the truth: what runs where, who answers a client, who heard whom; never asks a node |
 //! | `check/` | one property a file, judged on the truth |
 //! | `recording.rs`, `timeline.rs` | what happened, as data and as prose |
-//! | `replay/` | recordings of real daemons lived through again |
 //! | `swimlane/`, `pcap.rs`, `json.rs` | ... as a picture, as a capture, as JSON |
+//! | `replay/` | recordings of real daemons lived through again |
 //! | `search/` | random plans, the smallest that breaks a property, what was reached |
 //! | `run.rs`, `judge.rs`, `summary.rs` | a scenario run twice, judged, and told in a line a group |
 //! | `explore/` | every interleaving of a pair within a budget of faults, on a small state of its own |

@@ -157,6 +157,48 @@ fn all_problems_of_a_scenario_are_shown_at_once() {
     insta::assert_snapshot!("diagnostics", hb_sim::render_all(&problems, text));
 }
 
+/// What the daemon refuses hides nothing else that is wrong, and is itself a scenario if it is what is wanted.
+#[test]
+fn a_refused_configuration_is_a_problem_unless_it_is_expected() {
+    let codes = |text: &str| -> Vec<Code> {
+        let problems = Plan::parse("refused.hbs", text).err().unwrap_or_default();
+        problems.iter().map(|problem| problem.code).collect()
+    };
+    let fenced = "base C2\nset stonith_host * external/lab h1 h2\nset auto_failback on\n";
+    assert_eq!(codes(&format!("{fenced}boot h1\nend 1\n")), [Code::Refused]);
+    // The label of one line and the node of the other are unknown.
+    let wrong = codes(&format!("{fenced}boot h9\nby 1 C@h1\nend 1\n"));
+    assert_eq!(wrong, [Code::Refused, Code::ScenarioValue, Code::ScenarioValue]);
+    let many = codes("base C3s\nset auto_failback on\nslow h1 Tst::A start 1\nslow h1 Tst::X start 1\nend 1\n");
+    assert_eq!(many, [Code::TooManyOwners, Code::ScenarioValue]);
+    let plan = Plan::parse("refused.hbs", &format!("{fenced}refused E0203\nend 1\n")).unwrap();
+    assert!(plan.hosts.is_empty() && hb_sim::run(&plan, 1, Detail::Lines).passed());
+    let others = codes(&format!("{fenced}refused E0304\nend 1\n"));
+    assert_eq!(others, [Code::Refused, Code::ScenarioValue]);
+    assert_eq!(codes("base C2\nset auto_failback on\nrefused E0304\nend 1\n"), [Code::ScenarioValue]);
+    // Cables and ground cannot change in the middle of a run.
+    let media = "write h1 ha.cf:\n  node h1 h2\n  bcast eth1 eth2\n  logfacility none\n";
+    assert_eq!(codes(&format!("base C2\nset auto_failback on\n{media}end 1\n")), [Code::ScenarioValue]);
+}
+
+/// A daemon that finds unusable files when it is restarted does not come back; what it ran stays.
+#[test]
+fn a_restart_reads_the_files_as_they_are_then() {
+    let text = |authkeys: &str| {
+        format!(
+            "base C2\nset auto_failback on\nwrite h1 authkeys:\n  {authkeys}\n  1 sha1 the-key-of-the-laboratory\n\
+             boot h1 h2\nsettle\nat 0 restart h1\nend 2\n"
+        )
+    };
+    let said = |text: &str, phrase: &str| {
+        let report = hb_sim::run_once(&Plan::parse("restart", text).unwrap(), 1, Detail::Lines);
+        report.recording.timeline().contains(phrase)
+    };
+    let back = "Heartbeat restart on node h1";
+    assert!(said(&text("auth 1"), back));
+    assert!(!said(&text("auth 2"), back));
+}
+
 /// A plan's text says everything: read again it is the same text, and the same run.
 #[test]
 fn what_a_plan_prints_is_the_same_plan() {
@@ -185,4 +227,18 @@ fn what_a_plan_prints_is_the_same_plan() {
         let digests = plans.map(|plan| hb_sim::run::play(&plan, 3, Detail::Quiet).0.digest());
         assert_eq!(digests[0], digests[1], "{name}");
     }
+}
+
+/// The same runs in every build: the release program prints this list, too, and it is compared (`.ci/run`).
+#[test]
+fn every_scenario_has_its_known_digest() {
+    let digest = |(name, text): &(&str, &str)| {
+        let plan = Plan::parse(name, text).ok()?;
+        let (world, _) = hb_sim::run::play(&plan, 1, Detail::Quiet);
+        Some(format!("{name} {:016x}\n", world.digest()))
+    };
+    let met = library::ALL.iter().filter(|(name, _)| hb_sim::pending::reason(name).is_none());
+    let digests: String = met.filter_map(digest).collect();
+    let known = include_str!("digests.txt");
+    assert!(digests == known, "`hbsim digests > sim/tests/digests.txt` if behaviour was meant to change:\n{digests}");
 }

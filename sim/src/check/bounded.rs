@@ -24,6 +24,7 @@ pub struct Bounded {
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     timers: usize,
+    history: usize,
     missing: usize,
     announcements: usize,
     effects: usize,
@@ -42,6 +43,7 @@ impl Bounded {
             Limits {
                 // One of each kind, and for each node, link and group those that it has.
                 timers: 16 + nodes * (2 + media) + groups,
+                history: 500,
                 missing: 500 * nodes,
                 announcements: addresses,
                 // The answer to one request is 50 messages on every medium (WIRE 9.1); a restart of everything is less.
@@ -82,11 +84,52 @@ impl Check for Bounded {
                 let Some(node) = moment.node(*host) else { return };
                 let queues = node.status().queues();
                 compare("timers", queues.timers, limits.timers);
-                compare("messages in its history", queues.history, 500);
+                compare("messages in its history", queues.history, limits.history);
                 compare("missing numbers", queues.missing, limits.missing);
                 compare("addresses to announce", queues.announcements, limits.announcements);
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::Detail;
+    use crate::run::play_watched;
+    use std::collections::BTreeSet;
+
+    /// A node that keeps a little of everything: a group moves, and messages are lost and asked for again.
+    const BUSY: &str = "base C2\nset auto_failback off\nboot h1 h2\nnet loss 0.3\nat 2 standby h1\nhazards\nend 30\n";
+
+    /// What of h1 is too much, if it may have no more than `tighten` leaves it.
+    fn too_much(tighten: fn(&mut Limits)) -> Vec<String> {
+        let plan = Plan::parse("canary", BUSY).unwrap();
+        let mut strict = Bounded::new(&plan);
+        tighten(&mut strict.limits[0]);
+        let (world, _) = play_watched(&plan, 1, Detail::Quiet, |world| world.watch(Box::new(strict)));
+        let whats =
+            world.violations.iter().map(|violation| violation.what.split(", at most").next().unwrap().to_owned());
+        // Without the numbers.
+        let whats = whats.map(|what| what.chars().filter(|char| !char.is_ascii_digit()).collect::<String>());
+        whats.collect::<BTreeSet<String>>().into_iter().collect()
+    }
+
+    #[test]
+    fn each_limit_is_looked_at() {
+        type Tighten = fn(&mut Limits);
+        let rows: [(Tighten, &str); 6] = [
+            (|limits| limits.timers = 0, "h has  timers"),
+            (|limits| limits.history = 0, "h has  messages in its history"),
+            (|limits| limits.missing = 0, "h has  missing numbers"),
+            (|limits| limits.announcements = 0, "h has  addresses to announce"),
+            (|limits| limits.effects = 0, "h has  effects of one step"),
+            (|limits| limits.frames = 5, "h sent more than  messages in  s"),
+        ];
+        for (tighten, expected) in rows {
+            assert_eq!(too_much(tighten), [expected]);
+        }
+        assert_eq!(too_much(|_| {}), [""; 0]);
     }
 }

@@ -11,6 +11,8 @@ pub mod liveness;
 mod moves;
 mod proof;
 mod single_owner;
+#[cfg(test)]
+mod tests;
 
 pub use alive::Alive;
 pub use announced::Announced;
@@ -152,7 +154,7 @@ pub fn all(plan: &Plan) -> Vec<Box<dyn Check>> {
         Box::new(Bounded::new(plan)),
     ];
     if plan.policy.proof != Proof::None {
-        checks.push(Box::new(BeforeTakeover::new(plan.policy.proof, plan.hosts.len())));
+        checks.push(Box::new(BeforeTakeover::new(plan.policy.proof)));
     }
     checks
 }

@@ -7,27 +7,24 @@ use super::{Check, Fact, Moment};
 use crate::ground::Power;
 use crate::plan::{Event, Proof};
 
-/// Remembers for every resource who ran it last, and whether it is certain that they do not any more.
+/// Remembers for every resource who ran it last, as long as nothing proves that they do not any more.
 #[derive(Clone, Debug)]
 pub struct BeforeTakeover {
     proof: Proof,
     /// By resource: the host that ran it last.
     last: Vec<Option<usize>>,
-    /// Who was fenced since it was last started.
-    fenced: Vec<bool>,
 }
 
 impl BeforeTakeover {
     /// The checker of a policy.
-    pub fn new(proof: Proof, hosts: usize) -> BeforeTakeover {
-        BeforeTakeover { proof, last: Vec::new(), fenced: vec![false; hosts] }
+    pub fn new(proof: Proof) -> BeforeTakeover {
+        BeforeTakeover { proof, last: Vec::new() }
     }
 
-    fn is_proved(&self, moment: &Moment<'_>, host: usize) -> bool {
-        match self.proof {
-            Proof::None => true,
-            Proof::Fenced => self.fenced[host],
-            Proof::Released => self.fenced[host] || moment.ground.power(host) == Power::Off,
+    /// It is certain that a host runs nothing of what it ran; what it starts from now on counts anew.
+    fn is_proved(&mut self, host: usize) {
+        for last in &mut self.last {
+            *last = last.filter(|last| *last != host);
         }
     }
 }
@@ -42,8 +39,9 @@ impl Check for BeforeTakeover {
 
     fn see(&mut self, moment: &Moment<'_>, fact: &Fact<'_>, found: &mut Vec<String>) {
         match fact {
-            Fact::Happened(Event::Start(host)) => self.fenced[*host] = false,
-            Fact::Fenced(host, true) => self.fenced[*host] = moment.ground.power(*host) == Power::Off,
+            Fact::Fenced(host, true) if moment.ground.power(*host) == Power::Off => self.is_proved(*host),
+            // Whoever lost power has released everything.
+            Fact::Happened(Event::Crash(host)) if self.proof == Proof::Released => self.is_proved(*host),
             Fact::Runs(host, resource, runs) => {
                 if self.last.len() <= *resource {
                     self.last.resize(*resource + 1, None);
@@ -55,7 +53,7 @@ impl Check for BeforeTakeover {
                     (false, Some(last)) if last == *host => None,
                     (false, _) => before,
                 };
-                if let Some(last) = before.filter(|last| *runs && last != host && !self.is_proved(moment, *last)) {
+                if let Some(last) = before.filter(|last| *runs && last != host) {
                     let (word, taker, silent) = (moment.ground.word(*resource), moment.name(*host), moment.name(last));
                     found.push(format!("{taker} started {word} without proof that {silent} does not run it"));
                 }

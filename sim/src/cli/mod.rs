@@ -4,6 +4,7 @@
 //! Exit status 0: all is well; 1: something that should hold does not; 2: what was asked for could not be done.
 
 mod bench;
+mod digests;
 mod explore;
 mod list;
 mod redact;
@@ -45,6 +46,8 @@ enum Command {
     Why(why::WhyArgs),
     /// List the scenarios that come with the program.
     List,
+    /// Print what every scenario comes to as one number, the same on every machine and build.
+    Digests,
     /// Measure how fast a quiet pair is simulated.
     Bench(bench::BenchArgs),
 }
@@ -60,6 +63,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Redact(args) => redact::main(&args),
         Command::Why(args) => why::main(&args),
         Command::List => list::main(),
+        Command::Digests => digests::main(),
         Command::Bench(args) => bench::main(&args),
     };
     match done {

@@ -341,11 +341,10 @@ impl Model {
 
     /// A call, and before it what it costs to start the script that only asks the kernel.
     fn called(&self, step: Step) -> Vec<Step> {
-        let (group, at) = match step {
-            Step::Check(group, at) | Step::Start(group, at) | Step::Stop(group, at, _) | Step::Verify(group, at) => {
-                (group, at)
-            }
-            _ => return vec![step],
+        let (Step::Check(group, at) | Step::Start(group, at) | Step::Stop(group, at, _) | Step::Verify(group, at)) =
+            step
+        else {
+            return vec![step];
         };
         match self.resources(group).get(at) {
             Some(Resource::Address(_)) => vec![Step::Spend(costs::ADDRESS_SCRIPT), step],

@@ -6,8 +6,11 @@
 
 use std::time::Duration;
 
-/// From the command `heartbeat` to the first packet: configuration, fork, children of the media.
-pub(super) const START: Duration = Duration::from_millis(100);
+/// From the command `heartbeat` to the first packet: configuration, fork, children of the media. It takes up to
+/// [`START_SPREAD`] longer, differently each time, so that two nodes started together do not beat together.
+pub(super) const START: Duration = Duration::from_millis(45);
+/// In microseconds.
+pub(super) const START_SPREAD: u64 = 50_000;
 /// A child that the daemon starts directly: fork, shell, common functions.
 pub(super) const CHILD: Duration = Duration::from_millis(20);
 /// A queued job: `harc` and the script of the message's type.

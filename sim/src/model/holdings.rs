@@ -8,6 +8,7 @@
 
 use super::Model;
 use super::children::{Job, Purpose};
+use super::life::CLOCK_TICK;
 use hb_core::Level;
 use hb_core::config::Failback;
 use hb_core::time::Instant;
@@ -49,6 +50,7 @@ enum Standby {
 
 /// The bookkeeping about resources; one aggregate for all peers (c.10).
 #[derive(Clone, Debug, Default, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "c.2 lists them so; all combinations occur")]
 pub(super) struct Holdings {
     pub(super) state: State,
     pub(super) hold: Holding,
@@ -187,8 +189,8 @@ impl Model {
 
     /// The timers of resources.
     pub(super) fn poll_holdings(&mut self) {
-        // The loop finds a timer expired only in the turn after: in the recordings it never fires at the tenth second.
-        let expired = self.holdings.local_timer.is_some_and(|at| at < self.now);
+        // By a coarse clock the timer has not expired in the turn that comes exactly ten seconds after it was armed.
+        let expired = self.holdings.local_timer.is_some_and(|at| at.plus(CLOCK_TICK) <= self.now);
         if expired && self.holdings.state == State::RscRcvd {
             self.holdings.state = State::Stable;
             self.take_local(false);

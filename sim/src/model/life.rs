@@ -13,6 +13,8 @@ use hb_core::{Action, Boot, ExitReason, Level};
 use std::borrow::Cow;
 use std::time::Duration;
 
+/// The resolution of the original's clock; heartbeats in the recordings are irregular by as much.
+pub(super) const CLOCK_TICK: Duration = Duration::from_millis(10);
 /// A node that starts asks for this much more time, for so long (CLUSTER a.4).
 const START_GRACE: Duration = Duration::from_secs(2);
 const START_GRACE_LASTS: Duration = Duration::from_secs(5);
@@ -89,7 +91,8 @@ impl Model {
         self.send_status();
         self.set_status(Word::Up);
         self.send_status();
-        self.next_tick = self.now.plus(self.config.timing().keepalive());
+        self.rhythm = self.now;
+        self.plan_beat();
     }
 
     /// The process replaces itself: everything in memory is gone, the disk has counted the start.
@@ -114,11 +117,18 @@ impl Model {
 
     pub(super) fn beat(&mut self) {
         self.send_status();
+        self.plan_beat();
+    }
+
+    /// The next heartbeat: in the rhythm of the keepalive, as exactly as the clock allows.
+    fn plan_beat(&mut self) {
         let keepalive = self.config.timing().keepalive();
-        self.next_tick = self.next_tick.plus(keepalive);
-        if self.next_tick <= self.now {
-            self.next_tick = self.now.plus(keepalive);
+        self.rhythm = self.rhythm.plus(keepalive);
+        if self.rhythm <= self.now {
+            self.rhythm = self.now.plus(keepalive);
         }
+        let late = self.draw(u64::try_from(CLOCK_TICK.as_micros()).unwrap_or(u64::MAX));
+        self.next_tick = self.rhythm.plus(Duration::from_micros(late));
     }
 
     fn send_status(&mut self) {
@@ -218,7 +228,8 @@ impl Model {
         let since = self.now.since(self.peers[node].heard_at.unwrap_or(self.boot.now));
         let limit =
             if self.has_joined() { self.peers[node].deadtime.unwrap_or(timing.deadtime()) } else { timing.initdead() };
-        since >= limit
+        // In the recordings the first turn after the limit finds it, by however little it was passed.
+        since.saturating_add(CLOCK_TICK) >= limit
     }
 
     // --- others
@@ -268,8 +279,11 @@ impl Model {
         let word = word_of(&status.word);
         if std::mem::replace(&mut self.peers[from].word, word) != word {
             self.say(Level::Info, format!("Status update for node {name}: status {}", status.word.as_str()));
-            // Scripts hear of every change; only a death means something to them.
-            self.jobs.push_back(Job::Status(None));
+            // Scripts hear of every change; only a death means something to them. In the recordings nobody wakes for the end
+            // of such a job before communication is up.
+            if self.has_joined() {
+                self.jobs.push_back(Job::Status(None));
+            }
         }
         self.consider_joining();
     }

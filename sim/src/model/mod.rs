@@ -35,6 +35,7 @@ use holdings::Holdings;
 use life::{Ending, Joining};
 use peer::{Peer, Word};
 use std::collections::VecDeque;
+use std::time::Duration;
 use traffic::Sent;
 
 /// Packets that a socket keeps until they are read; the kernel drops what comes beyond.
@@ -76,6 +77,8 @@ pub struct Model {
     draws: u64,
 
     // Heartbeats, members and the way in and out of the cluster.
+    /// When a heartbeat would be sent by an exact clock.
+    rhythm: Instant,
     next_tick: Instant,
     peers: Vec<Peer>,
     joining: Joining,
@@ -113,8 +116,9 @@ impl Model {
             now: boot.now,
             wall_clock: (boot.now, boot.wall_clock),
             load: LoadAverage::default(),
-            process: Process::Loads(boot.now.plus(costs::START)),
+            process: Process::Loads(boot.now),
             draws: 0,
+            rhythm: boot.now,
             next_tick: Instant::FAR_FUTURE,
             peers: Vec::new(),
             joining: Joining::Listens,
@@ -133,6 +137,8 @@ impl Model {
             config,
             boot,
         };
+        let spread = Duration::from_micros(model.draw(costs::START_SPREAD));
+        model.process = Process::Loads(model.now.plus(costs::START).plus(spread));
         let media = model.config.media().len();
         let names: Vec<String> = model.config.nodes().iter().map(|node| node.name.clone()).collect();
         for name in names {

@@ -124,20 +124,10 @@ impl Plan {
                 writeln!(f, "watchdog {name} {}", Span(watchdog))?;
             }
             if let Some(device) = host.device {
-                writeln!(f, "{}", self.device(name, device))?;
+                writeln!(f, "{}", device_line(name, device))?;
             }
         }
         Ok(())
-    }
-
-    fn device(&self, name: &str, device: Device) -> String {
-        let does = match device.does {
-            DeviceDoes::Works => "works",
-            DeviceDoes::Lies => "lies",
-            DeviceDoes::Fails => "fails",
-            DeviceDoes::Hangs => "hangs",
-        };
-        format!("device {name} {does} {}", Span(device.takes))
     }
 
     /// An event as the language writes it behind its time.
@@ -158,7 +148,7 @@ impl Plan {
             Event::Restart(host) => one("restart", *host),
             Event::Reload(host) => one("reload", *host),
             Event::Lose(host, resource) => format!("lose {} {resource}", self.name(*host)),
-            Event::Device(host, device) => self.device(self.name(*host), *device),
+            Event::Device(host, device) => device_line(self.name(*host), *device),
             Event::LoseWrites(host) => one("lose-writes", *host),
             Event::Fence(host) => one("fence", *host),
             Event::StepClock(host, millis) => format!("step-clock {} {millis}", self.name(*host)),
@@ -216,6 +206,16 @@ impl Plan {
             Expect::Holds(host, what) => format!("holds {} {what}", self.name(*host)),
         }
     }
+}
+
+fn device_line(name: &str, device: Device) -> String {
+    let does = match device.does {
+        DeviceDoes::Works => "works",
+        DeviceDoes::Lies => "lies",
+        DeviceDoes::Fails => "fails",
+        DeviceDoes::Hangs => "hangs",
+    };
+    format!("device {name} {does} {}", Span(device.takes))
 }
 
 impl Display for Change {

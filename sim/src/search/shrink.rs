@@ -7,6 +7,7 @@
 use super::swarm::examine;
 use crate::check::Violation;
 use crate::plan::{HostPlan, Plan, configure};
+use hb_core::config::Config;
 use std::time::Duration;
 
 /// What shrinking came to.
@@ -126,6 +127,8 @@ impl Shrinker {
     }
 
     fn usual_rest(&mut self) {
+        // What a property does not ask for.
+        self.change(|plan| plan.expectations.clear());
         let mut at = 0;
         while at < self.best.net.len() {
             if !self.change(|plan| drop(plan.net.remove(at))) {
@@ -179,10 +182,13 @@ impl Shrinker {
         }
         let known: Vec<String> = plan
             .configs()
-            .flat_map(hb_core::config::Config::groups)
+            .flat_map(Config::groups)
             .flat_map(|group| group.resources.iter().map(|resource| resource.word().to_owned()))
             .collect();
         plan.quirks.retain(|quirk| known.contains(&quirk.resource));
+        let mut labels = std::mem::take(&mut plan.groups);
+        labels.retain(|(_, key)| plan.configs().flat_map(Config::groups).any(|group| group.key == *key));
+        plan.groups = labels;
         self.attempt(plan)
     }
 

@@ -147,7 +147,7 @@ pub(crate) fn configure(name: &str, texts: &[String; 3]) -> Result<Config, Vec<D
 }
 
 fn sources<'t>(name: &'t str, texts: &'t [String; 3]) -> Sources<'t> {
-    let [ha_cf, haresources, authkeys] = texts.each_ref().map(|text| text.as_bytes());
+    let [ha_cf, haresources, authkeys] = texts.each_ref().map(String::as_bytes);
     Sources {
         local_name: name,
         ha_cf: SourceText { name: "ha.cf", bytes: ha_cf },
