@@ -503,6 +503,8 @@ impl Node {
             self.report(Event::NoAnswerToStarting { node: self.name(node) });
         }
         self.send(Body::Starting, None);
+        // To a 3.0.6 that voids what we said before: it counts us as unstable until we say so again (CLUSTER c.2).
+        self.book.said = None;
         self.deadlines.set(Timer::Starting, self.now.plus(STARTING_REPEAT));
     }
 

@@ -187,7 +187,8 @@ impl Model {
         self.audit();
     }
 
-    /// The timers of resources.
+    /// The timers of resources, after what has arrived: in the recordings a peer that speaks in the turn in which ours
+    /// expires comes first.
     pub(super) fn poll_holdings(&mut self) {
         // By a coarse clock the timer has not expired in the turn that comes exactly ten seconds after it was armed.
         let expired = self.holdings.local_timer.is_some_and(|at| at.plus(CLOCK_TICK) <= self.now);

@@ -247,6 +247,7 @@ impl Model {
         }
         self.poll();
         self.read_inbox();
+        self.poll_holdings();
         while let Some(message) = self.fifo.pop_front() {
             self.pass_on(message);
         }
