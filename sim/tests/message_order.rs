@@ -76,8 +76,8 @@ fn modelled(plan: &Plan, keyring: &Keyring, from: u64, seed: u64) -> Vec<String>
     let from = world.at(std::time::Duration::from_secs(from));
     let packets = world.recording.packets.iter();
     // Beta's own interface carries what it sends and what gets through to it.
-    let seen = packets.filter(|packet| packet.to == beta && packet.fate.is_ok() && packet.at >= from);
-    seen.filter_map(|packet| {
+    let passed = packets.filter(|packet| packet.to == beta && packet.fate.is_ok() && packet.at >= from);
+    passed.filter_map(|packet| {
         let authentic = keyring.verify(&packet.frame).expect("the key of the scenario");
         line(&Message::parse(authentic).expect("a message"))
     })

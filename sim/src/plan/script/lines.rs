@@ -293,7 +293,7 @@ impl Parser<'_> {
         Some(NetRule { way, change: self.change(what, values)? })
     }
 
-    /// [NODE]>[NODE].
+    /// `[NODE]>[NODE]`.
     fn ends(&mut self, word: Word<'_>) -> Option<(Option<usize>, Option<usize>)> {
         let (from, to) = word.text.split_once('>')?;
         let mut end = |text: &str| match text {
