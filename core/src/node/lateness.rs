@@ -3,7 +3,7 @@
 //! ```text
 //! Awake --late by more than a keepalive--> Reading --Wake, silent for less than our dead time--> Awake
 //!                                          Reading --Wake, silent for longer--> Doubting
-//! Doubting --everybody has said what they hold, or a dead time has passed--> Awake
+//! Doubting --everybody has said what they hold; one is heard and does not say; a dead time has passed--> Awake
 //! ```
 //!
 //! *Ours* (the original declares its peers dead on waking up, and takes over what they took from it, CLUSTER b.6):
@@ -23,6 +23,10 @@ use crate::ids::{MediumId, NodeId};
 use crate::membership::{Lifecycle, Liveness};
 use alloc::vec::Vec;
 use core::time::Duration;
+
+/// A node that is heard and runs in time says at once what it holds; one that has not after this time slept as well, or
+/// its words are lost. Then somebody must speak first.
+const DOUBT_ANSWER: Duration = Duration::from_millis(500);
 
 /// How far a node trusts what it knew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -96,6 +100,14 @@ impl Node {
             Liveness::Up => true,
             Liveness::Init | Liveness::Dead => peer.gone,
         })
+    }
+
+    /// A heartbeat came that was sent after we woke: its sender must tell soon.
+    pub(super) fn limit_doubt(&mut self) {
+        let soon = self.now.plus(DOUBT_ANSWER);
+        if self.vigil == Vigil::Doubting && self.deadlines.at(Timer::Doubt).is_some_and(|at| at > soon) {
+            self.deadlines.set(Timer::Doubt, soon);
+        }
     }
 
     pub(super) fn end_doubt(&mut self) {

@@ -177,6 +177,7 @@ impl Node {
         peer.native = status.native;
         peer.liveness = liveness;
         self.rearm_death(from);
+        self.limit_doubt();
         if let Some(asked) = capped {
             self.report(Event::DeadTimeCapped { node: self.name(from), asked, granted: most });
         }

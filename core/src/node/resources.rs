@@ -88,7 +88,7 @@ impl Node {
             match decide(&self.view(), &self.book) {
                 Some(intent) => self.carry_out(intent),
                 None if self.vigil == Vigil::Doubting && self.life == Lifecycle::Active && self.knows_all_claims() => {
-                    self.end_doubt()
+                    self.end_doubt();
                 }
                 None => return,
             }
