@@ -103,7 +103,7 @@ impl Channel {
 
     fn arrive(&mut self, generation: u64, seq: Seq) {
         let known = self.receiver.generation().0;
-        if seq.0 % 3 == 0 && generation > known {
+        if seq.0.is_multiple_of(3) && generation > known {
             let lost = self.receiver.restart(Generation(generation));
             self.lose(known, lost, "restart");
         }
