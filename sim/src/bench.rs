@@ -1,16 +1,48 @@
-//! How fast the simulator is: a quiet pair, checkers armed.
+//! How fast the simulator is: a quiet cluster, checkers armed.
 
 use crate::plan::{Event, Plan};
 use crate::recording::Detail;
 use crate::world::World;
 use std::time::{Duration, Instant};
 
-/// Keepalive 1 s, one bcast medium, sha1.
-const QUIET: &str = "title a quiet pair\n\
-ha.cf:\n  node h1 h2\n  bcast eth1\n  keepalive 1\n  deadtime 10\n  auto_failback on\n  logfacility none\n\
-haresources:\n  h1 10.77.0.100/24/eth0\n\
-authkeys:\n  auth 1\n  1 sha1 the-key-of-the-laboratory\n\
-end 3600\n";
+/// A cluster to which nothing happens but perhaps loss.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quiet {
+    /// How many nodes; only a pair has a group.
+    pub nodes: usize,
+    /// Between two heartbeats; the dead time is ten of them, and at least a second.
+    pub keepalive: Duration,
+    /// How many bcast media.
+    pub media: usize,
+    /// The share of frames that is lost.
+    pub loss: f64,
+}
+
+impl Default for Quiet {
+    /// The pair of the documented figures.
+    fn default() -> Quiet {
+        Quiet { nodes: 2, keepalive: Duration::from_secs(1), media: 1, loss: 0.0 }
+    }
+}
+
+impl Quiet {
+    fn plan(&self) -> Plan {
+        let names = |prefix: &str, count: usize| {
+            (1..=count).map(|number| format!("{prefix}{number}")).collect::<Vec<_>>().join(" ")
+        };
+        let (nodes, media) = (names("h", self.nodes), names("eth", self.media));
+        let keepalive = self.keepalive.as_millis();
+        let deadtime = (self.keepalive * 10).max(Duration::from_secs(1)).as_millis();
+        let groups = if self.nodes == 2 { "  h1 10.77.0.100/24/eth0\n" } else { "" };
+        let loss = if self.loss > 0.0 { format!("net loss {}\n", self.loss) } else { String::new() };
+        let text = format!(
+            "title a quiet cluster\nha.cf:\n  node {nodes}\n  bcast {media}\n  keepalive {keepalive}ms\n  \
+             deadtime {deadtime}ms\n  auto_failback on\n  logfacility none\nharesources:\n{groups}\
+             authkeys:\n  auth 1\n  1 sha1 the-key-of-the-laboratory\n{loss}end 3600\n"
+        );
+        Plan::parse("bench", &text).unwrap_or_else(|problems| panic!("{}", crate::render_all(&problems, &text)))
+    }
+}
 
 /// What was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,12 +55,12 @@ pub struct Speed {
     pub steps: u64,
 }
 
-/// Simulates `hours` of a quiet pair, split into as many runs as there are `jobs`, side by side.
+/// Simulates `hours` of a quiet cluster, split into as many runs as there are `jobs`, side by side.
 ///
 /// # Panics
-/// If a pair does not stay quiet, since nothing would be measured then.
-pub fn quiet_pair(hours: u32, jobs: u32) -> Speed {
-    let plan = Plan::parse("bench", QUIET).unwrap_or_else(|problems| panic!("{problems:?}"));
+/// If it does not stay quiet, since nothing would be measured then.
+pub fn quiet_cluster(quiet: Quiet, hours: u32, jobs: u32) -> Speed {
+    let plan = quiet.plan();
     let jobs = jobs.clamp(1, hours.max(1));
     let span = Duration::from_hours(1) * hours / jobs;
     let start = Instant::now();
@@ -42,11 +74,11 @@ pub fn quiet_pair(hours: u32, jobs: u32) -> Speed {
 
 fn run(plan: &Plan, seed: u64, span: Duration) -> u64 {
     let mut world = World::new(plan, seed, Detail::Quiet);
-    for host in 0..2 {
+    for host in 0..plan.hosts.len() {
         world.happen(&Event::Start(host));
     }
     let end = world.now().plus(span);
     world.run_until(end, |_| false);
-    assert!(world.is_settled() && world.violations.is_empty(), "the pair is quiet: {:?}", world.violations);
+    assert!(world.is_settled() && world.violations.is_empty(), "the cluster is quiet: {:?}", world.violations);
     world.steps()
 }

@@ -48,7 +48,7 @@ enum Command {
     List,
     /// Print what every scenario comes to as one number, the same on every machine and build.
     Digests,
-    /// Measure how fast a quiet pair is simulated.
+    /// measure how fast a quiet cluster is simulated.
     Bench(bench::BenchArgs),
 }
 
