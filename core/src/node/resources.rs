@@ -305,6 +305,11 @@ impl Node {
             // It takes its time, as long as scripts may take.
             self.deadlines.set(Timer::Standby, now.plus(classic::WORK_LIMIT));
         }
+        if let Some((done, holding)) = self.book.early.take().filter(|(done, _)| done.node == from && done.value > seq)
+        {
+            // What it has released came after the word that it had; now that word may be understood.
+            self.on_ask(from, done.value, AskResources { holding, step: StandbyStep::Done });
+        }
     }
 
     pub(super) fn on_ask(&mut self, from: NodeId, seq: Seq, ask: AskResources) {
@@ -377,6 +382,9 @@ impl Node {
                 if ask.step == StandbyStep::Other && self.book.conversation.is_none() {
                     // It answers a request that is over; it must not wait for us.
                     self.book.said = None;
+                }
+                if ask.step == StandbyStep::Done {
+                    self.book.early = Some((Of { node: from, value: seq }, ask.holding));
                 }
                 self.report(Event::StandbyIgnored { node: self.name(from), what, why });
             }
@@ -468,6 +476,7 @@ impl Node {
         if let Some(peer) = self.nodes.get_mut(node) {
             peer.claim = None;
         }
+        self.book.early = self.book.early.take().filter(|(done, _)| done.node != node);
     }
 
     pub(super) fn on_peer_restarted(&mut self, node: NodeId) {

@@ -7,6 +7,8 @@ use crate::action::{Cancellation, Refusal, Response};
 use crate::config::{SourceText, Sources};
 use crate::ids::{ClientId, MediumId, NodeId};
 use crate::input::{Failure, Outcome, Request, Which};
+use crate::wire::Body;
+use crate::wire::message::{AskResources, Holding, StandbyStep};
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -443,6 +445,29 @@ fn who_speaks_of_resources_for_the_first_time_may_have_had_our_addresses() {
     pair.nodes[1].as_mut().unwrap().book.said = None;
     pair.run(secs(1));
     assert!(pair.arps.contains(&0) && !pair.arps.contains(&1), "{:?}", pair.arps);
+}
+
+/// Found by hbsim swarm (seed 56003): the group was on neither node for an hour.
+#[test]
+fn a_done_that_overtakes_the_release_and_the_request_is_understood_when_they_come() {
+    let mut pair = Pair::started("off");
+    // Its packets stay under way.
+    pair.step(0, Input::Client { client: ClientId(1), request: Request::Standby(Which::Local) });
+    // An answer to an earlier request, in time for this one.
+    let node = pair.nodes[1].as_mut().unwrap();
+    node.send(Body::AskResources(AskResources { holding: Holding::LOCAL, step: StandbyStep::Other }), None);
+    let stale: Vec<Action> = node.actions.0.drain(..).collect();
+    for action in stale {
+        if let Action::Send { frame, .. } = action {
+            pair.step(0, Input::Frame { medium: MediumId(0), bytes: &frame });
+        }
+    }
+    assert!(pair.wire.len() >= 3 && pair.stops.len() == 1, "request, release and done are under way");
+    for (to, frame) in core::mem::take(&mut pair.wire).into_iter().rev() {
+        pair.step(to, Input::Frame { medium: MediumId(0), bytes: &frame });
+    }
+    pair.run(secs(1));
+    assert_eq!(pair.holds(), ["none", "all"]);
 }
 
 #[test]

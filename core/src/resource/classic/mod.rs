@@ -25,7 +25,8 @@ pub(crate) use standby::{Cause, Conversation, Heard, Role, Step, WORK_LIMIT, on_
 
 use crate::action::Cancellation;
 use crate::config::Failback;
-use crate::ids::{ClientId, NodeId};
+use crate::ids::{ClientId, NodeId, Seq};
+use crate::mark::Of;
 use crate::membership::Liveness;
 use crate::resource::{Claim, Phase, View};
 use crate::wire::message::Holding;
@@ -47,6 +48,8 @@ pub(crate) struct Book {
     pub(crate) shutdone_said: bool,
     pub(crate) conversation: Option<Conversation>,
     pub(crate) takeover: Option<Takeover>,
+    /// A `done` that fits nothing we know, and its set: it may have overtaken what it belongs to.
+    pub(crate) early: Option<(Of<Seq>, Holding)>,
 }
 
 /// Our own `hb_takeover`, which waits for the other node's standby.
