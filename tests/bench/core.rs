@@ -20,7 +20,7 @@ use std::time::Duration;
 /// Each figure is the best of so many rounds, in time on the processor: whatever else runs on the machine only makes a round
 /// slower.
 const ROUNDS: usize = 7;
-const PACKETS: usize = 100_000;
+const PACKETS: u32 = 100_000;
 const MEDIUM: MediumId = MediumId(0);
 
 fn main() -> Result<()> {
@@ -32,13 +32,13 @@ fn main() -> Result<()> {
     let processed = best(|| {
         // A fresh receiver in the same state each time: to a used one all packets are old.
         let mut node = steady.receiver.clone();
-        let begin = processor_time();
+        let begin = Processor::now();
         for (at, frame) in steady.times.iter().zip(frames) {
             for action in node.handle(*at, Input::Frame { medium: MEDIUM, bytes: frame }) {
                 black_box(action);
             }
         }
-        let took = processor_time() - begin;
+        let took = begin.elapsed();
         missed += node.status().drops().map(|(_, count)| count).sum::<u64>();
         took
     });
@@ -49,12 +49,12 @@ fn main() -> Result<()> {
     let authentic = keyring.verify(&frames[0]).context("our own packet")?;
     let message = Message::parse(authentic).context("our own message")?;
     let sealed = best(|| {
-        let begin = processor_time();
+        let begin = Processor::now();
         for _ in 0..PACKETS {
             let frame = keyring.seal(black_box(&message).to_fields(), Framing::Datagram, steady.config.sealing());
             black_box(frame.expect("it was sealed before"));
         }
-        processor_time() - begin
+        begin.elapsed()
     });
     print("messages encoded and signed, inner and outer", sealed, size);
 
@@ -65,13 +65,13 @@ fn main() -> Result<()> {
     let mut refused = 0;
     let strangers = best(|| {
         let mut node = steady.receiver.clone();
-        let begin = processor_time();
+        let begin = Processor::now();
         for _ in 0..PACKETS {
             for action in node.handle(steady.times[0], Input::Frame { medium: MEDIUM, bytes: &stranger }) {
                 black_box(action);
             }
         }
-        let took = processor_time() - begin;
+        let took = begin.elapsed();
         refused += node.status().drops().filter(|(kind, _)| matches!(kind, DropKind::Auth | DropKind::Wire)).count();
         took
     });
@@ -80,9 +80,17 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What this thread has had of the processor.
-fn processor_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
+/// What this thread has had of the processor, to measure from.
+struct Processor(Duration);
+
+impl Processor {
+    fn now() -> Self {
+        Self(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default())
+    }
+
+    fn elapsed(&self) -> Duration {
+        Self::now().0.saturating_sub(self.0)
+    }
 }
 
 fn best(mut round: impl FnMut() -> Duration) -> Duration {
@@ -90,7 +98,7 @@ fn best(mut round: impl FnMut() -> Duration) -> Duration {
 }
 
 fn print(what: &str, took: Duration, bytes: usize) {
-    let each = took.as_secs_f64() / PACKETS as f64;
+    let each = took.as_secs_f64() / f64::from(PACKETS);
     println!(
         "{}",
         json!({"benchmark": what, "per_second": (1.0 / each).round(), "nanoseconds": (each * 1e9).round(), "bytes": bytes,
@@ -148,14 +156,15 @@ fn steady() -> Result<Steady> {
     ensure!(nodes.iter().all(|node| node.status().is_active()), "the pair has settled");
     let [mut sender, receiver] = nodes;
     let (mut frames, mut times) = (Vec::new(), Vec::new());
-    while frames.len() < PACKETS {
+    let packets = usize::try_from(PACKETS)?;
+    while frames.len() < packets {
         now = sender.next_deadline().context("a heartbeat is always due")?.max(now);
         for frame in sent(&mut sender, now) {
             frames.push(frame);
             times.push(now);
         }
     }
-    frames.truncate(PACKETS);
+    frames.truncate(packets);
     Ok(Steady { config: config("h1")?, receiver, frames, times })
 }
 
