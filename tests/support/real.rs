@@ -4,6 +4,8 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use hb_shell::net::namespace::{Machine, Mount};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -86,6 +88,28 @@ impl RealNode {
             bail!("{program} {arguments:?}: {} {text}{}", output.status, String::from_utf8_lossy(&output.stderr));
         }
         Ok(text)
+    }
+
+    /// Asks the program to stop, waits until it has, and returns its exit code.
+    pub fn stop(&mut self) -> Result<Option<i32>> {
+        let mut process = self.process.take().context("the real Heartbeat does not run")?;
+        kill(Pid::from_raw(i32::try_from(process.id())?), Signal::SIGTERM)?;
+        Ok(process.wait()?.code())
+    }
+
+    /// Whether the program was started and neither stopped nor forgotten.
+    pub fn is_started(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Hands a message to the program as its own scripts do: lines `name=value`, to which it adds the header.
+    pub fn tell(&self, lines: &[(&str, &str)]) -> Result<()> {
+        let path = self.directory.join("state/fifo");
+        // Without a reader this would wait.
+        let mut fifo = OpenOptions::new().write(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+        let body: String = lines.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        fifo.write_all(format!(">>>\n{body}<<<\n").as_bytes())?;
+        Ok(())
     }
 
     /// Forgets the process after its machine was killed.

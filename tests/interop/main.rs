@@ -1,0 +1,49 @@
+//! Ours beside a real Heartbeat 3.0.6, in one cluster: what each shows and where the addresses are, at every step.
+//!
+//! Where the kernel forbids namespaces, or the Debian package `heartbeat` is missing, every test counts as ignored, with the
+//! reason beside it. The tests mostly wait, so many run side by side. A new file of tests is one more module and one more
+//! line in `tests`.
+
+mod joining;
+mod scene;
+
+use hb_shell::net::namespace;
+use hb_tests::real;
+use libtest_mimic::{Arguments, Completion, Trial};
+
+use crate::scene::Outcome;
+
+/// How many tests run side by side: few enough that no node of them is late by a dead time on two processors.
+const SIDE_BY_SIDE: usize = 10;
+
+/// A named test.
+struct Test {
+    name: String,
+    run: Box<dyn FnOnce() -> Outcome + Send>,
+}
+
+impl Test {
+    fn new(name: impl Into<String>, run: impl FnOnce() -> Outcome + Send + 'static) -> Test {
+        Test { name: name.into(), run: Box::new(run) }
+    }
+}
+
+fn tests() -> Vec<Test> {
+    [joining::tests()].into_iter().flatten().collect()
+}
+
+fn main() {
+    // Before anything starts a thread.
+    let entered = namespace::enter();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(SIDE_BY_SIDE);
+    let hindrance = entered.err().map(|error| error.to_string()).or_else(real::missing);
+    let trials = tests().into_iter().map(|test| {
+        let hindrance = hindrance.clone();
+        Trial::ignorable_test(test.name, move || match hindrance {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => (test.run)().map_err(|error| format!("{error:#}").into()),
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit();
+}
