@@ -57,7 +57,8 @@ fn join(row: &Row) -> Outcome {
     scene.settles("the pair is settled", &["active active local"; 2], "A@h1 B@h2")?;
     for which in 0..2 {
         let other = if which == 0 { "h2" } else { "h1" };
-        let (link, status) = (format!("Link {other}:eth1 up."), format!("Status update for node {other}: status active"));
+        let (link, status) =
+            (format!("Link {other}:eth1 up."), format!("Status update for node {other}: status active"));
         scene.logged(which, &[up, "Local status now set to: 'active'", &link, &status])?;
     }
     scene.without_complaint(&[])

@@ -4,8 +4,14 @@
 //! reason beside it. The tests mostly wait, so many run side by side. A new file of tests is one more module and one more
 //! line in `tests`.
 
+mod changes;
+mod compression;
 mod joining;
+mod loss;
+mod media;
 mod scene;
+mod strangers;
+mod three;
 
 use hb_shell::net::namespace;
 use hb_tests::real;
@@ -29,7 +35,18 @@ impl Test {
 }
 
 fn tests() -> Vec<Test> {
-    [joining::tests()].into_iter().flatten().collect()
+    [
+        changes::tests(),
+        compression::tests(),
+        joining::tests(),
+        loss::tests(),
+        media::tests(),
+        strangers::tests(),
+        three::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn main() {

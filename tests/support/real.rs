@@ -124,7 +124,8 @@ impl RealNode {
 
     /// What it logged.
     pub fn log(&self) -> String {
-        let read = |name: &str| fs::read_to_string(self.directory.join(name)).unwrap_or_default();
-        read("output") + &read("run/ha-log")
+        // It dumps messages it does not like, binary fields as well.
+        let read = |name: &str| fs::read(self.directory.join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&[read("output"), read("run/ha-log")].concat()).into_owned()
     }
 }

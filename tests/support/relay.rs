@@ -171,9 +171,7 @@ fn turn(sockets: &[OwnedFd], shared: &Mutex<Shared>) {
                 None => others.collect(),
                 Some(payload) => {
                     let (payload, number) = (payload.to_vec(), shared.packets.len());
-                    let passes = |to: &usize| {
-                        !(shared.rule)(&Crossing { from, to: *to, number, payload: &payload })
-                    };
+                    let passes = |to: &usize| !(shared.rule)(&Crossing { from, to: *to, number, payload: &payload });
                     let reached: Vec<usize> = others.filter(passes).collect();
                     shared.packets.push(Packet { at: Instant::now(), from, reached: reached.clone(), payload });
                     without_checksum(frame);
