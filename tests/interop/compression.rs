@@ -38,7 +38,7 @@ fn compressed(ours: &'static str, real: &'static str, msgfmt: &str) -> Outcome {
     let says = format!("active active{}", " dead".repeat(GHOSTS));
     scene.wait("both got the list from the other", |scene| (0..2).all(|which| scene.says(which).starts_with(&says)))?;
 
-    let long = "an interesting text ".repeat(1000);
+    let long = "an interesting text ".repeat(150);
     scene.real(1).tell(&[("t", "interop"), ("info", &long)])?;
     let keyring = scene.keyring(0);
     // What a packet says, if it is compressed by this algorithm.

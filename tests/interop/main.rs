@@ -4,6 +4,7 @@
 //! reason beside it. The tests mostly wait, so many run side by side. A new file of tests is one more module and one more
 //! line in `tests`.
 
+mod alike;
 mod changes;
 mod compression;
 mod joining;
@@ -36,6 +37,7 @@ impl Test {
 
 fn tests() -> Vec<Test> {
     [
+        alike::tests(),
         changes::tests(),
         compression::tests(),
         joining::tests(),
