@@ -1,6 +1,6 @@
 //! A fifth of all packets is lost both ways, for half a minute.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -80,15 +80,20 @@ fn storm(kinds: [Kind; 2], seed: u64) -> Outcome {
     let packets = wire.packets(from);
     let lost = packets.iter().filter(|packet| packet.reached.is_empty()).count();
     ensure!(lost * 100 > packets.len() * 10, "only {lost} of {} packets were lost", packets.len());
+    let mut texts = BTreeSet::new();
     let mut requests = [0; 2];
     for packet in &packets {
         let message = keyring.verify(&packet.payload).ok().and_then(|authentic| Message::parse(authentic).ok());
         match message.map(|message| message.body) {
+            Some(Body::Client { fields, .. }) => {
+                texts.extend(fields.text("info").map(|text| String::from_utf8_lossy(text).into_owned()));
+            }
             Some(Body::Rexmit(_)) => requests[packet.from] += 1,
             Some(Body::Nak(nak)) => anyhow::bail!("a message could not be repeated: {nak:?}"),
             _ => {}
         }
     }
+    ensure!(texts.len() == told as usize, "{} messages of {told} were sent: {texts:?}", texts.len());
     ensure!(requests.iter().all(|count| *count > 10), "both ask for what they miss: {requests:?}");
     for which in 0..2 {
         let log = scene.log(which);
