@@ -23,14 +23,20 @@ use crate::scene::Outcome;
 /// How many tests run side by side: few enough that no node of them is late by a dead time on two processors.
 const SIDE_BY_SIDE: usize = 10;
 
+/// A fault of the original, seen about once in fifty starts on a busy machine: it drops a message of its own scripts, here the
+/// one that starts a group of its own, which then stays down.
+const DROPS_ITS_OWN: &str = "msg2string: Message with zero fields";
+/// How often a test is begun again because of that.
+const AGAIN: usize = 2;
+
 /// A named test.
 struct Test {
     name: String,
-    run: Box<dyn FnOnce() -> Outcome + Send>,
+    run: Box<dyn Fn() -> Outcome + Send>,
 }
 
 impl Test {
-    fn new(name: impl Into<String>, run: impl FnOnce() -> Outcome + Send + 'static) -> Test {
+    fn new(name: impl Into<String>, run: impl Fn() -> Outcome + Send + 'static) -> Test {
         Test { name: name.into(), run: Box::new(run) }
     }
 }
@@ -51,6 +57,22 @@ fn tests() -> Vec<Test> {
     .collect()
 }
 
+/// Runs a test, once more where the original failed on its own.
+fn run(test: &Test) -> Outcome {
+    for _ in 0..AGAIN {
+        match (test.run)() {
+            Err(error) if format!("{error:#}").contains(DROPS_ITS_OWN) => {
+                eprintln!(
+                    "{}: again, since the real Heartbeat dropped a message of its own: {DROPS_ITS_OWN}",
+                    test.name
+                );
+            }
+            outcome => return outcome,
+        }
+    }
+    (test.run)()
+}
+
 fn main() {
     // Before anything starts a thread.
     let entered = namespace::enter();
@@ -61,7 +83,7 @@ fn main() {
         let hindrance = hindrance.clone();
         Trial::ignorable_test(test.name, move || match hindrance {
             Some(reason) => Ok(Completion::ignored_with(reason)),
-            None => (test.run)().map_err(|error| format!("{error:#}").into()),
+            None => run(&test).map_err(|error| format!("{error:#}").into()),
         })
     });
     libtest_mimic::run(&arguments, trials.collect()).exit();

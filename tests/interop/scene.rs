@@ -33,7 +33,7 @@ use serde_json::{Value, json};
 pub(crate) type Outcome = Result<Completion>;
 
 /// Only a failing test waits so long; a real pair needs 20 s to start and 25 s after a partition.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// How often the nodes are asked.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Names of groups and the last number of their address.
