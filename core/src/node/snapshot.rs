@@ -3,6 +3,8 @@
 //! The configuration stays out: it is read again from its texts, so that no secret gets into a recording. What
 //! [`Derived`] holds stays out too: it is empty between two steps.
 
+use super::dialect::Dialect;
+use super::lateness::Vigil;
 use super::{Boot, Node, resources, traffic};
 use crate::action::Frame;
 use crate::config::Config;
@@ -29,6 +31,8 @@ pub(crate) struct Parts {
     wall_clock: Aside<(Instant, UnixTime)>,
     load: Aside<LoadAverage>,
     life: Lifecycle,
+    vigil: Vigil,
+    spoken: Aside<Dialect>,
     nodes: NodeTable,
     sender: Sender,
     book: Book,
@@ -53,6 +57,8 @@ impl Parts {
             wall_clock,
             load,
             life,
+            vigil,
+            spoken,
             nodes,
             sender,
             book,
@@ -72,6 +78,8 @@ impl Parts {
             wall_clock,
             load,
             life,
+            vigil,
+            spoken,
             nodes,
             sender,
             book,
@@ -98,6 +106,8 @@ impl Parts {
             wall_clock,
             load,
             life,
+            vigil,
+            spoken,
             nodes,
             sender,
             book,
@@ -117,6 +127,8 @@ impl Parts {
             wall_clock,
             load,
             life,
+            vigil,
+            spoken,
             nodes,
             sender,
             book,
