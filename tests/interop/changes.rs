@@ -36,6 +36,10 @@ fn crash(subject: Kind, failback: bool) -> Outcome {
     scene.power_off(0)?;
     scene.settles("the survivor has it all", &["-", "dead active all"], "A@h2 B@h2")?;
     scene.logged(1, &["node h1: is dead", "Link h1:eth1 dead.", "Resources being acquired from h1."])?;
+    if subject == Real {
+        let why = scene.status(1)?["groups"][0]["why"].clone();
+        ensure!(why.as_str().is_some_and(|why| why.starts_with("node h1 is dead: silent for")), "{why}");
+    }
 
     scene.power_on(0)?;
     scene.start(0)?;
@@ -92,9 +96,9 @@ fn standby(subject: Kind) -> Outcome {
     ] {
         let (verb, set) = order.split_once(' ').unwrap_or_default();
         if verb == "standby" {
-            scene.standby(0, set)?
+            scene.standby(0, set)?;
         } else {
-            scene.takeover(0, set)?
+            scene.takeover(0, set)?;
         }
         scene.settles(&format!("{order} of {}", name(0)), &says, placement)?;
     }

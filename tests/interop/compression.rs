@@ -44,7 +44,7 @@ fn compressed(ours: &'static str, real: &'static str, msgfmt: &str) -> Outcome {
     scene.real(1).tell(&[&[("t", "interop")], fields.as_slice()].concat())?;
     let keyring = scene.keyring(0);
     // What a packet says, if it is compressed by this algorithm.
-    let read = |payload: &[u8], algorithm: &str| -> Option<String> {
+    let said = |payload: &[u8], algorithm: &str| -> Option<String> {
         let marker = format!("(0)_compression_algorithm={algorithm},");
         payload.windows(marker.len()).find(|part| *part == marker.as_bytes())?;
         let message = Message::parse(keyring.verify(payload).ok()?).ok()?;
@@ -62,7 +62,7 @@ fn compressed(ours: &'static str, real: &'static str, msgfmt: &str) -> Outcome {
             let packets = scene.wires[0].packets(0);
             packets
                 .iter()
-                .any(|packet| packet.from == from && read(&packet.payload, algorithm).as_ref() == Some(&expected))
+                .any(|packet| packet.from == from && said(&packet.payload, algorithm).as_ref() == Some(&expected))
         })?;
     }
     let missing = || scene.status(0).context("no status").map(|status| status["nodes"][1]["missing"].clone());

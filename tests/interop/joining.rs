@@ -24,6 +24,20 @@ const ROWS: &[Row] = &[
     Row { name: "ours_last_in_the_list_signed_md5", kinds: [Real, Ours], order: [1, 0], ha_cf: "", authkeys: MD5 },
     Row { name: "the_real_one_first_signed_crc", kinds: [Real, Ours], order: [0, 1], ha_cf: "", authkeys: CRC },
     Row {
+        name: "ours_first_without_failback",
+        kinds: [Real, Ours],
+        order: [1, 0],
+        ha_cf: "auto_failback off\n",
+        authkeys: SHA1,
+    },
+    Row {
+        name: "the_real_one_first_without_failback",
+        kinds: [Ours, Real],
+        order: [1, 0],
+        ha_cf: "auto_failback off\n",
+        authkeys: MD5,
+    },
+    Row {
         name: "ours_first_in_netstrings",
         kinds: [Ours, Real],
         order: [0, 1],
@@ -45,8 +59,12 @@ pub(crate) fn tests() -> Vec<Test> {
 
 fn join(row: &Row) -> Outcome {
     let mut plan = Plan::new(&row.kinds).signed(row.authkeys);
-    for node in &mut plan.nodes {
-        node.ha_cf += row.ha_cf;
+    if row.ha_cf.starts_with("auto_failback") {
+        plan = plan.with("auto_failback on\n", row.ha_cf);
+    } else {
+        for node in &mut plan.nodes {
+            node.ha_cf += row.ha_cf;
+        }
     }
     let mut scene = Scene::new(plan)?;
     let [first, second] = row.order;

@@ -81,7 +81,7 @@ fn main() {
     let hindrance = entered.err().map(|error| error.to_string()).or_else(real::missing);
     let trials = tests().into_iter().map(|test| {
         let hindrance = hindrance.clone();
-        Trial::ignorable_test(test.name, move || match hindrance {
+        Trial::ignorable_test(test.name.clone(), move || match hindrance {
             Some(reason) => Ok(Completion::ignored_with(reason)),
             None => run(&test).map_err(|error| format!("{error:#}").into()),
         })

@@ -6,7 +6,7 @@ use crate::Test;
 use crate::changes::HOME;
 use crate::scene::{Ours, Outcome, Plan, Real, Scene};
 
-/// Lines of ha.cf; a line's second word is its interface.
+/// Lines of ha.cf. (A serial line needs a pair of terminals in the scene: a field of `Plan`, as `wires` is for networks.)
 const MEDIA: &[(&str, &str)] = &[
     ("unicast", "ucast eth1 10.78.0.1\nucast eth1 10.78.0.2\n"),
     ("multicast", "mcast eth1 225.0.0.7 694 1 0\n"),

@@ -107,8 +107,9 @@ impl RealNode {
         let path = self.directory.join("state/fifo");
         // Without a reader this would wait.
         let mut fifo = OpenOptions::new().write(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
-        let body: String = lines.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-        fifo.write_all(format!(">>>\n{body}<<<\n").as_bytes())?;
+        let body: Vec<String> = lines.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        // At once, so that no other writer comes in between.
+        fifo.write_all(format!(">>>\n{}<<<\n", body.concat()).as_bytes())?;
         Ok(())
     }
 

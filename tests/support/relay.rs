@@ -19,7 +19,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Ethernet header; then IPv4 without options, which nothing here uses; then UDP.
 const ETHERNET: usize = 14;
@@ -126,7 +126,10 @@ impl Relay {
 
 impl fmt::Debug for Relay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Relay").field("ports", &self.networks.len()).field("packets", &self.count()).finish()
+        f.debug_struct("Relay")
+            .field("ports", &self.networks.len())
+            .field("packets", &self.count())
+            .finish_non_exhaustive()
     }
 }
 
@@ -212,14 +215,6 @@ pub fn loss(percent: u64, seed: u64) -> impl FnMut(&Crossing<'_>) -> bool + Send
         let mut mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed ^ (mixed >> 31)) % 100 < percent
-    }
-}
-
-/// How long the packets took from the first to the last.
-pub fn span(packets: &[Packet]) -> Duration {
-    match packets {
-        [first, .., last] => last.at - first.at,
-        _ => Duration::ZERO,
     }
 }
 
