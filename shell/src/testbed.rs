@@ -292,18 +292,24 @@ pub fn ask(run_dir: &Path, request: &Value) -> Result<Value> {
     serde_json::from_str(&line).with_context(|| format!("the daemon answered `{}`", line.trim()))
 }
 
-/// A directory that is removed with its content.
+/// A directory of our own for temporary files; it is removed with its content.
 #[derive(Debug)]
-struct Directory(PathBuf);
+pub struct Directory(PathBuf);
 
 impl Directory {
-    fn new() -> Result<Directory> {
+    /// Makes an empty one.
+    pub fn new() -> Result<Directory> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let name = format!("heartbeat-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
         Ok(Directory(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 }
 

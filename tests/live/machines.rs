@@ -84,11 +84,7 @@ fn ordinary_user() -> Outcome {
         return Ok(Completion::ignored_with("this run is already one of an ordinary user"));
     }
     let mut again = Command::new("/proc/self/exe");
-    // A real Heartbeat needs root.
-    again
-        .args(["--skip", FOR_ORDINARY_USER, "--skip", "mixed::", "--skip", recordings::REPLAYED])
-        .uid(NOBODY)
-        .gid(NOBODY);
+    again.args(["--skip", FOR_ORDINARY_USER, "--skip", recordings::REPLAYED]).uid(NOBODY).gid(NOBODY);
     let output = again.output()?;
     let report = String::from_utf8_lossy(&output.stdout);
     if report.contains("cannot make ") {

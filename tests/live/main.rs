@@ -7,7 +7,6 @@ mod addresses;
 mod announcements;
 mod daemons;
 mod machines;
-mod mixed;
 mod outages;
 mod recordings;
 mod scene;
@@ -22,7 +21,7 @@ type Test = (&'static str, fn() -> Outcome);
 
 fn tests() -> Vec<Test> {
     let world = [addresses::TESTS, announcements::TESTS, machines::TESTS, outages::TESTS].concat();
-    let daemons = [daemons::TESTS, mixed::TESTS, recordings::TESTS].concat();
+    let daemons = [daemons::TESTS, recordings::TESTS].concat();
     [world, daemons].concat()
 }
 

@@ -2,6 +2,7 @@
 
 pub mod observe;
 pub mod real;
+pub mod relay;
 
 /// Whether this process is root of the computer, not of a user namespace in which only some user ids exist.
 pub fn is_root() -> bool {

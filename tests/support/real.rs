@@ -4,6 +4,8 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use hb_shell::net::namespace::{Machine, Mount};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -88,6 +90,29 @@ impl RealNode {
         Ok(text)
     }
 
+    /// Asks the program to stop, waits until it has, and returns its exit code.
+    pub fn stop(&mut self) -> Result<Option<i32>> {
+        let mut process = self.process.take().context("the real Heartbeat does not run")?;
+        kill(Pid::from_raw(i32::try_from(process.id())?), Signal::SIGTERM)?;
+        Ok(process.wait()?.code())
+    }
+
+    /// Whether the program was started and neither stopped nor forgotten.
+    pub fn is_started(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Hands a message to the program as its own scripts do: lines `name=value`, to which it adds the header.
+    pub fn tell(&self, lines: &[(&str, &str)]) -> Result<()> {
+        let path = self.directory.join("state/fifo");
+        // Without a reader this would wait.
+        let mut fifo = OpenOptions::new().write(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+        let body: Vec<String> = lines.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        // At once, so that no other writer comes in between.
+        fifo.write_all(format!(">>>\n{}<<<\n", body.concat()).as_bytes())?;
+        Ok(())
+    }
+
     /// Forgets the process after its machine was killed.
     pub fn reap(&mut self) -> Result<()> {
         if let Some(mut process) = self.process.take() {
@@ -100,7 +125,8 @@ impl RealNode {
 
     /// What it logged.
     pub fn log(&self) -> String {
-        let read = |name: &str| fs::read_to_string(self.directory.join(name)).unwrap_or_default();
-        read("output") + &read("run/ha-log")
+        // It dumps messages it does not like, binary fields as well.
+        let read = |name: &str| fs::read(self.directory.join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&[read("output"), read("run/ha-log")].concat()).into_owned()
     }
 }
