@@ -56,6 +56,10 @@ enum Reach {
         port: u16,
         loopback: bool,
     },
+    /// The other end of a null-modem cable.
+    Wire {
+        baud: u32,
+    },
     /// Nobody, if no host has the address.
     One(Option<usize>),
 }
@@ -352,6 +356,7 @@ fn port(kind: &MediumKind) -> Port {
             interface: interface.clone(),
             reach: Reach::Group { group: *group, port: *port, loopback: *loopback },
         },
+        MediumKind::Serial { device, baud } => Port { interface: device.clone(), reach: Reach::Wire { baud: *baud } },
         MediumKind::Ucast { interface, peer } => {
             let number = peer.rsplit('.').next().and_then(|part| part.parse::<usize>().ok());
             Port { interface: interface.clone(), reach: Reach::One(number.and_then(|number| number.checked_sub(1))) }
@@ -365,6 +370,7 @@ fn receiving(sender: &Port, receivers: &[Port], from: usize, to: usize) -> Optio
         receiver.interface == sender.interface
             && match sender.reach {
                 Reach::Broadcast => true,
+                Reach::Wire { .. } => from != to,
                 Reach::One(peer) => peer == Some(to),
                 Reach::Group { group, port, loopback } => {
                     matches!(receiver.reach, Reach::Group { group: g, port: p, .. } if g == group && p == port)

@@ -32,7 +32,7 @@ impl World {
 
     fn act(&mut self, host: usize, action: Action) {
         match action {
-            Action::Send { medium, frame } => self.send(host, medium, &frame),
+            Action::Send { medium, frame, .. } => self.send(host, medium, &frame),
             Action::ArmTimer { deadline } => {
                 self.hosts[host].armed = deadline;
                 self.rearm(host);
