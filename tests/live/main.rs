@@ -11,6 +11,7 @@ mod mixed;
 mod outages;
 mod recordings;
 mod scene;
+mod serial;
 
 use hb_shell::net::namespace;
 use libtest_mimic::{Arguments, Completion, Trial};
@@ -22,7 +23,7 @@ type Test = (&'static str, fn() -> Outcome);
 
 fn tests() -> Vec<Test> {
     let world = [addresses::TESTS, announcements::TESTS, machines::TESTS, outages::TESTS].concat();
-    let daemons = [daemons::TESTS, mixed::TESTS, recordings::TESTS].concat();
+    let daemons = [daemons::TESTS, mixed::TESTS, recordings::TESTS, serial::TESTS].concat();
     [world, daemons].concat()
 }
 

@@ -10,10 +10,12 @@ use libtest_mimic::Completion;
 use crate::Test;
 use crate::daemons::{PATIENCE, program};
 use crate::scene::Outcome;
+use crate::serial;
 
 pub(crate) const TESTS: &[Test] = &[
     ("mixed::ours_takes_over_from_a_real_heartbeat_that_is_killed", real_is_killed),
     ("mixed::a_real_heartbeat_takes_over_from_ours_that_stops", ours_stops),
+    ("mixed::a_serial_line_joins_ours_and_a_real_heartbeat", by_serial),
 ];
 
 /// The real one waits ten seconds at its start and some more.
@@ -91,5 +93,32 @@ fn ours_stops() -> Outcome {
     wait(&testbed, &real, "ours serves again", |testbed| testbed.is_owned_by(&[0]) && testbed.is_stable(0))?;
     testbed.power_off(1)?;
     real.reap()?;
+    Ok(Completion::Completed)
+}
+
+fn by_serial() -> Outcome {
+    if let Some(reason) = real::missing() {
+        return Ok(Completion::ignored_with(reason));
+    }
+    let haresources = "h2 IPaddr2::10.77.0.100/24/eth0\n";
+    let ha_cf = "keepalive 500ms\ndeadtime 5\ninitdead 12\nauto_failback on\nbaud 115200\n";
+    let (mut testbed, _cable) = serial::wired(ha_cf, haresources)?;
+    let keys = std::fs::read_to_string(testbed.directory(0).join("authkeys"))?;
+    let device = testbed.directory(1).join("tty");
+    let real_cf = format!("node h1 h2\n{ha_cf}serial {}\n", device.display());
+    let mut real = RealNode::new(&testbed.directory(1).join("real"), &real_cf, haresources, &keys)?;
+    testbed.power_off(1)?;
+    testbed.power_on(1, &real.mounts())?;
+    testbed.start(0)?;
+    real.start(testbed.machine(1)?)?;
+    wait(&testbed, &real, "both are active and the real one serves", |testbed| {
+        testbed.active_nodes(0) == 2 && testbed.is_owned_by(&[1]) && testbed.is_stable(0)
+    })?;
+    let seen = RealNode::tool(testbed.machine(1)?, "/usr/bin/cl_status", &["nodestatus", "h1"])?;
+    ensure!(seen.trim() == "active", "the real one sees {seen}");
+
+    testbed.power_off(1)?;
+    real.reap()?;
+    testbed.wait_until("ours serves", PATIENCE, |testbed| testbed.is_owned_by(&[0]))?;
     Ok(Completion::Completed)
 }
