@@ -4,12 +4,35 @@ use crate::config::{Resource, VirtualIp};
 use crate::event::Event;
 use crate::ids::{ClientId, GroupId, MediumId, OpId};
 use crate::time::Instant;
+use crate::wire::Body;
 use alloc::sync::Arc;
 use alloc::vec;
 use core::time::Duration;
 
 /// The bytes of one message, encoded once and shared by all media and the history.
 pub type Frame = Arc<[u8]>;
+
+/// How urgent a message is on a medium that cannot carry all of them at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Urgency {
+    /// A heartbeat: late it is worth nothing, and the next one replaces it.
+    Heartbeat,
+    /// A message that is sent for the first time.
+    Message,
+    /// What repairs delivery: retransmissions, requests for them, acknowledgements.
+    Repair,
+}
+
+impl Urgency {
+    /// How urgent a message is when it is sent for the first time.
+    pub fn of(body: &Body<'_>) -> Urgency {
+        match body {
+            Body::Status(_) => Urgency::Heartbeat,
+            Body::Rexmit(_) | Body::Nak(_) | Body::Ack(_) => Urgency::Repair,
+            _ => Urgency::Message,
+        }
+    }
+}
 
 /// One thing to be done, now and in the order given.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +43,8 @@ pub enum Action {
         medium: MediumId,
         /// The payload.
         frame: Frame,
+        /// What may pass before what, and what may be lost first, where a queue forms.
+        urgency: Urgency,
     },
     /// The earliest deadline moved: give [`Input::Wake`](crate::Input::Wake) then. Always the last action.
     ArmTimer {

@@ -92,7 +92,7 @@ pub mod time;
 pub mod trace;
 pub mod wire;
 
-pub use action::{Action, Actions, ArpKind, Cancellation, ExitReason, Frame, Refusal, ResourceRun, Response, Verb};
+pub use action::{Action, Actions, ArpKind, Cancellation, ExitReason, Frame, Refusal, ResourceRun, Response, Urgency, Verb};
 pub use drop_reason::{DropKind, DropReason};
 pub use event::{Decision, Event, Level};
 pub use input::{Carrier, Command, Failure, Input, LoadAverage, Outcome, Request, Which};

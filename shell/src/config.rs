@@ -178,9 +178,10 @@ fn uname() -> String {
 }
 
 fn check_medium(medium: &Medium, file: &FileName) -> Vec<Diagnostic> {
-    let (MediumKind::Bcast { interface } | MediumKind::Mcast { interface, .. } | MediumKind::Ucast { interface, .. }) =
-        &medium.kind;
-    let mut found: Vec<_> = check_interface(interface, medium.span, file).into_iter().collect();
+    if let MediumKind::Serial { device, .. } = &medium.kind {
+        return check_device(device, medium.span, file).into_iter().collect();
+    }
+    let mut found: Vec<_> = check_interface(medium.kind.interface(), medium.span, file).into_iter().collect();
     if let MediumKind::Ucast { peer, .. } = &medium.kind
         && let Err(why) = resolve(peer)
     {
@@ -189,6 +190,18 @@ fn check_medium(medium: &Medium, file: &FileName) -> Vec<Diagnostic> {
         found.push(problem.help("write an IPv4 address: names may not resolve while a machine boots"));
     }
     found
+}
+
+/// A serial adapter may be plugged in later, so that its absence is no reason not to start.
+fn check_device(device: &str, span: Span, file: &FileName) -> Option<Diagnostic> {
+    let why = match fs::metadata(device) {
+        Ok(meta) if meta.file_type().is_char_device() => return None,
+        Ok(_) => "it is no terminal".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let message = format!("{device} cannot be used as a serial line: {why}");
+    let problem = Diagnostic::new(Code::NoDevice, file.clone(), span, message);
+    Some(problem.help("until it is there no heartbeats travel this way; the daemon tries again every ten seconds"))
 }
 
 /// The IPv4 address of a peer as ha.cf names it; waits for the resolver if it is a name.

@@ -21,6 +21,7 @@ use crate::render::Paint;
 use crate::script_env::{Surroundings, environment};
 use crate::store::{LastGeneration, Store, create_directory, random_bytes};
 use crate::timer::Timer;
+use crate::transport::serial::Serial;
 use crate::transport::udp::Udp;
 use anyhow::{Context as _, Result};
 use hb_core::config::{Config, Facility, GenerationMethod, Resource, UuidFrom};
@@ -192,9 +193,11 @@ fn assemble(options: &Options, config: &Config, log: &Log) -> Result<(Parts, Boo
         Ok((timer, signals, scripts, control))
     };
     let (timer, signals, scripts, control) = open().map_err(unable(1))?;
+    let mut serial = Serial::new(config.media(), mio::Token(token::MEDIA.0 + udp.tokens()));
+    serial.tend(clock::now(), poll.registry());
     let boot = boot(options, config, log).map_err(unable(4))?;
     let (foreground, debug) = (options.foreground, options.debug.max(config.log().debug));
-    Ok((Parts { poll, timer, signals, udp, netlink, announcer, scripts, control, foreground, debug }, boot))
+    Ok((Parts { poll, timer, signals, udp, serial, netlink, announcer, scripts, control, foreground, debug }, boot))
 }
 
 /// The flight recorder is worth a warning, not a refused start.

@@ -12,6 +12,7 @@ use crate::net::vip::{self, Placed, VipError};
 use crate::process::{End, Finished, News, ScriptRun, Scripts};
 use crate::status::{self, MachineStatus};
 use crate::timer::Timer;
+use crate::transport::serial::Serial;
 use crate::transport::udp::{Change, Udp};
 use hb_core::config::{Resource, VirtualIp};
 use hb_core::ids::{MediumId, OpId};
@@ -38,7 +39,7 @@ pub(crate) mod token {
     pub(crate) const SIGNALS: Token = Token(1);
     pub(crate) const LAUNCHER: Token = Token(2);
     pub(crate) const CONTROL: Token = Token(3);
-    /// At most 64 media, so at most as many sockets.
+    /// At most 64 media, so at most as many sockets and terminals.
     pub(crate) const MEDIA: Token = Token(16);
     pub(crate) const CLIENTS: Token = Token(128);
     pub(crate) const SCRIPTS: Token = Token(1024);
@@ -54,6 +55,7 @@ pub(crate) struct Parts {
     pub(crate) timer: Timer,
     pub(crate) signals: Signals,
     pub(crate) udp: Udp,
+    pub(crate) serial: Serial,
     pub(crate) netlink: Netlink,
     pub(crate) announcer: Announcer,
     pub(crate) scripts: Scripts,
@@ -83,6 +85,8 @@ pub(crate) struct Machine {
     /// Who sent the frame that is being handled.
     from: Option<SocketAddrV4>,
     exit: Option<ExitReason>,
+    /// Whether serial lines come first in the next look for packets, so that neither they nor UDP starve the other.
+    serial_first: bool,
 }
 
 impl Machine {
@@ -100,6 +104,7 @@ impl Machine {
             surroundings_due: Instant::ORIGIN,
             from: None,
             exit: None,
+            serial_first: false,
         }
     }
 
@@ -111,12 +116,14 @@ impl Machine {
 
     /// Waits until something happens: a deadline, a packet, a signal, a client, a script.
     pub(crate) fn wait(&mut self) -> io::Result<()> {
-        let deadline = self.parts.scripts.next_deadline().map_or(self.deadline, |at| at.min(self.deadline));
+        let others = [self.parts.scripts.next_deadline(), self.parts.serial.next_deadline()];
+        let deadline = others.into_iter().flatten().fold(self.deadline, Instant::min);
         if self.armed != deadline {
             self.parts.timer.arm(deadline)?;
             self.armed = deadline;
         }
-        let patience = (self.parts.udp.is_ready() || !self.inputs.is_empty()).then_some(Duration::ZERO);
+        let packets_wait = self.parts.udp.is_ready() || self.parts.serial.is_ready();
+        let patience = (packets_wait || !self.inputs.is_empty()).then_some(Duration::ZERO);
         match self.parts.poll.poll(&mut self.events, patience) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             result => result,
@@ -134,10 +141,13 @@ impl Machine {
                 token::CONTROL => self.parts.control.on_listener(self.parts.poll.registry()),
                 token if self.parts.control.owns(token) => self.parts.control.on_client(token),
                 token if token >= token::SCRIPTS => self.parts.scripts.on_readable(token),
+                token if self.parts.serial.owns(token) => self.parts.serial.on_event(token),
                 token => self.parts.udp.on_readable(token.0.saturating_sub(token::MEDIA.0)),
             }
         }
         self.parts.scripts.on_time(now);
+        self.parts.serial.tend(now, self.parts.poll.registry());
+        self.note_lines();
         while let Some(news) = self.parts.scripts.next_news() {
             self.on_news(news);
         }
@@ -185,6 +195,13 @@ impl Machine {
     /// The next packet as an input, if there is one.
     pub(crate) fn receive(&mut self) -> Option<Input<'_>> {
         self.from = None;
+        self.serial_first = !self.serial_first;
+        if self.serial_first || !self.parts.udp.is_ready() {
+            if let Some(medium) = self.parts.serial.receive() {
+                return Some(Input::Frame { medium, bytes: self.parts.serial.message() });
+            }
+            self.note_lines();
+        }
         let packet = self.parts.udp.receive()?;
         self.from = Some(packet.from);
         Some(Input::Frame { medium: packet.medium, bytes: packet.bytes })
@@ -232,7 +249,11 @@ impl Machine {
     /// Performs one action, now.
     pub(crate) fn perform(&mut self, action: Action) {
         match action {
-            Action::Send { medium, frame } => {
+            Action::Send { medium, frame, urgency } if self.parts.serial.has(medium) => {
+                self.parts.serial.send(medium, frame, urgency);
+                self.note_lines();
+            }
+            Action::Send { medium, frame, .. } => {
                 if let Some(change) = self.parts.udp.send(medium, &frame) {
                     self.on_carrier(medium, change);
                 }
@@ -270,6 +291,20 @@ impl Machine {
             }
         };
         self.inputs.push_back(Input::Carrier { medium, carrier });
+    }
+
+    /// Serial lines that went or came back.
+    fn note_lines(&mut self) {
+        while let Some((medium, change)) = self.parts.serial.next_change() {
+            let carrier = match change {
+                Ok(()) => Carrier::Up,
+                Err(why) => {
+                    self.log.line(Level::Error, why);
+                    Carrier::Down
+                }
+            };
+            self.inputs.push_back(Input::Carrier { medium, carrier });
+        }
     }
 
     // --- resources

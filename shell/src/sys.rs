@@ -7,7 +7,7 @@ use std::ffi::c_int;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -114,6 +114,14 @@ pub(crate) fn set_multicast_interface(socket: impl AsFd, index: u32, address: Ip
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+// ---- terminals ----
+
+/// The descriptor of a serial port, which stays open as long as this.
+pub(crate) fn own_descriptor(port: serialport::TTYPort) -> OwnedFd {
+    // SAFETY: `into_raw_fd` gives up the descriptor, so that nobody else closes it.
+    unsafe { OwnedFd::from_raw_fd(port.into_raw_fd()) }
 }
 
 // ---- network ----

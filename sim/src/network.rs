@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `bcast` | every interface of that name, the sender's own included |
 //! | `mcast` | those among them that joined the same group and port; the sender's own if it loops back |
+//! | `serial` | the first other host that has a device of that name: a null-modem cable; at the speed of its `baud` |
 //! | `ucast` | the one host that has the address; hosts have the numbers 1, 2, ... as its last part |
 
 pub(crate) mod luck;
@@ -56,6 +57,10 @@ enum Reach {
         port: u16,
         loopback: bool,
     },
+    /// The other end of a null-modem cable.
+    Wire {
+        baud: u32,
+    },
     /// Nobody, if no host has the address.
     One(Option<usize>),
 }
@@ -70,7 +75,10 @@ struct Link {
     duplicate: Ppm,
     reorder: Ppm,
     corrupt: Ppm,
+    noise: Ppm,
     rate: Option<Rate>,
+    /// The speed of a serial line, which it has unless a plan says otherwise.
+    own_rate: Option<Rate>,
     queue: u32,
     /// Packets so far.
     number: u64,
@@ -91,10 +99,19 @@ pub(crate) struct Passage {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It arrives then; with luck that says which byte is wrong, if one is.
-    Arrives { at: Instant, wrong: Option<u64> },
+    /// It arrives then; with what is wrong with it, if something is.
+    Arrives { at: Instant, wrong: Option<Wrong> },
     /// It never arrives.
     Lost(Lost),
+}
+
+/// What is wrong with a packet that arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    /// One byte, which the luck names.
+    Byte(u64),
+    /// So many bytes have a wrong bit, if the luck hits any.
+    Bits(Ppm, u64),
 }
 
 /// Why a packet does not arrive.
@@ -134,8 +151,16 @@ impl Network {
         for (from, of_host) in ports.iter().enumerate() {
             for medium in 0..media {
                 for (to, receivers) in ports.iter().enumerate() {
-                    let receiving = of_host.get(medium).and_then(|port| receiving(port, receivers, from, to));
-                    links.push(Link::new(receiving));
+                    let receiving = of_host.get(medium).and_then(|port| {
+                        // A cable has two ends: those of the first two hosts that have the device.
+                        let is_wire = port.reach.rate().is_some();
+                        if is_wire && other_end(&ports, &port.interface, from) != Some(to) {
+                            return None;
+                        }
+                        receiving(port, receivers, from, to)
+                    });
+                    let rate = of_host.get(medium).and_then(|port| port.reach.rate());
+                    links.push(Link::new(receiving, rate));
                 }
             }
         }
@@ -178,7 +203,7 @@ impl Network {
         self.deaf.clear();
         self.blocked.clear();
         self.each(|_, _, _, link| {
-            let fresh = Link::new(link.receiving);
+            let fresh = Link::new(link.receiving, link.own_rate);
             let (number, last) = (link.number, link.last);
             *link = Link { number, last, ..fresh };
         });
@@ -243,6 +268,14 @@ impl Network {
         self.mute.contains(&cable) || self.deaf.contains(&cable)
     }
 
+    /// How long a serial line is busy with so many bytes; `None` if the medium is none.
+    pub(crate) fn line_time(&self, from: usize, medium: MediumId, bytes: usize) -> Option<Duration> {
+        self.ports[from].get(medium.index())?.reach.rate()?;
+        let rates = (0..self.ports.len()).map(|to| &self.links[self.index(from, medium.index(), to)]);
+        let times = rates.filter(|link| link.receiving.is_some()).filter_map(|link| link.rate);
+        Some(times.map(|rate| rate.time(bytes)).max().unwrap_or_default())
+    }
+
     /// Sends a packet of so many bytes; what becomes of it on each link is added to `passages`.
     pub(crate) fn send(
         &mut self,
@@ -279,7 +312,7 @@ impl Network {
 }
 
 impl Link {
-    fn new(receiving: Option<MediumId>) -> Link {
+    fn new(receiving: Option<MediumId>, rate: Option<Rate>) -> Link {
         Link {
             receiving,
             is_open: true,
@@ -288,7 +321,9 @@ impl Link {
             duplicate: Ppm(0),
             reorder: Ppm(0),
             corrupt: Ppm(0),
-            rate: None,
+            noise: Ppm(0),
+            rate,
+            own_rate: rate,
             queue: QUEUE,
             number: 0,
             last: Instant::ORIGIN,
@@ -304,6 +339,7 @@ impl Link {
             Change::Duplicate(p) => self.duplicate = *p,
             Change::Reorder(p) => self.reorder = *p,
             Change::Corrupt(p) => self.corrupt = *p,
+            Change::Noise(p) => self.noise = *p,
             Change::Rate(rate) => self.rate = *rate,
             Change::Queue(queue) => self.queue = *queue,
         }
@@ -329,8 +365,10 @@ impl Link {
             at = at.max(self.last.plus(Duration::from_nanos(1)));
             self.last = at;
         }
-        let wrong = self.corrupt.hits(luck.next()).then(|| luck.next());
-        Fate::Arrives { at, wrong }
+        let wrong = self.corrupt.hits(luck.next()).then(|| Wrong::Byte(luck.next()));
+        // Luck is drawn only where there is noise, so that other links keep theirs.
+        let noisy = || (self.noise > Ppm(0)).then(|| Wrong::Bits(self.noise, luck.next()));
+        Fate::Arrives { at, wrong: wrong.or_else(noisy) }
     }
 
     fn loses(&mut self, luck: &mut Luck) -> bool {
@@ -352,10 +390,29 @@ fn port(kind: &MediumKind) -> Port {
             interface: interface.clone(),
             reach: Reach::Group { group: *group, port: *port, loopback: *loopback },
         },
+        MediumKind::Serial { device, baud } => Port { interface: device.clone(), reach: Reach::Wire { baud: *baud } },
         MediumKind::Ucast { interface, peer } => {
             let number = peer.rsplit('.').next().and_then(|part| part.parse::<usize>().ok());
             Port { interface: interface.clone(), reach: Reach::One(number.and_then(|number| number.checked_sub(1))) }
         }
+    }
+}
+
+impl Reach {
+    /// The speed of a serial line.
+    fn rate(self) -> Option<Rate> {
+        if let Reach::Wire { baud } = self { Some(Rate { bits: u64::from(baud), per_byte: 10 }) } else { None }
+    }
+}
+
+/// The host at the other end of the cable that a host has in a device.
+fn other_end(ports: &[Vec<Port>], device: &str, from: usize) -> Option<usize> {
+    let has = |host: &Vec<Port>| host.iter().any(|port| port.interface == device);
+    let mut ends = (0..ports.len()).filter(|at| has(&ports[*at]));
+    match (ends.next(), ends.next()) {
+        (Some(one), Some(other)) if from == one => Some(other),
+        (Some(one), Some(other)) if from == other => Some(one),
+        _ => None,
     }
 }
 
@@ -365,6 +422,7 @@ fn receiving(sender: &Port, receivers: &[Port], from: usize, to: usize) -> Optio
         receiver.interface == sender.interface
             && match sender.reach {
                 Reach::Broadcast => true,
+                Reach::Wire { .. } => from != to,
                 Reach::One(peer) => peer == Some(to),
                 Reach::Group { group, port, loopback } => {
                     matches!(receiver.reach, Reach::Group { group: g, port: p, .. } if g == group && p == port)

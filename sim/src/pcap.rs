@@ -88,11 +88,7 @@ pub fn write<'a>(
 }
 
 fn segment(medium: &Medium) -> &str {
-    match &medium.kind {
-        MediumKind::Bcast { interface } | MediumKind::Mcast { interface, .. } | MediumKind::Ucast { interface, .. } => {
-            interface
-        }
-    }
+    medium.kind.interface()
 }
 
 /// The packet with its headers.
@@ -105,6 +101,8 @@ fn build(packet: &Packet, medium: &Medium, frame: &mut Vec<u8>) -> io::Result<()
             let [_, b, c, d] = group.octets();
             (in_network(NETWORK, number), *group, [0x01, 0x00, 0x5e, b & 0x7f, c, d], *ttl)
         }
+        // A capture has no serial lines: what goes over one looks like a broadcast.
+        MediumKind::Serial { .. } => (in_network(NETWORK, number), in_network(NETWORK, 255), [0xff; 6], TTL),
         MediumKind::Ucast { peer, .. } => {
             let last = u8::try_from(packet.to + 1).unwrap_or(u8::MAX);
             // A name is resolved by nobody here; the receiver is known all the same.

@@ -25,6 +25,7 @@ use crate::recording::{Detail, Packet, Recording, What};
 use hb_core::digest::StableHasher;
 use hb_core::ids::{MediumId, OpId};
 use hb_core::time::Instant;
+use hb_core::wire::serial::{Framer, Outbox};
 use hb_core::{Frame, Input, Node, Outcome, ResourceRun};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -40,6 +41,11 @@ enum Due {
     Frame {
         host: usize,
         number: u64,
+    },
+    /// A serial line has sent what it had.
+    Line {
+        host: usize,
+        medium: MediumId,
     },
     Done {
         host: usize,
@@ -80,6 +86,12 @@ pub(crate) struct Travelling {
     pub(crate) label: Option<Label>,
 }
 
+/// A serial line, seen from one end.
+struct Line {
+    outbox: Outbox,
+    is_busy: bool,
+}
+
 /// The state of everything.
 pub struct World {
     plan: Plan,
@@ -102,6 +114,10 @@ pub struct World {
     last_frame: u64,
     transmissions: u64,
     passages: Vec<Passage>,
+    /// Serial lines by host and medium: what waits for them, and until when they are busy.
+    lines: BTreeMap<(usize, MediumId), Line>,
+    /// What serial lines bring, by host and medium.
+    framers: BTreeMap<(usize, MediumId), Framer>,
     /// Operations under way, by host, life of its daemon, and name.
     operations: BTreeMap<(usize, u64, OpId), ResourceRun>,
     clients: u64,
@@ -149,6 +165,8 @@ impl World {
             last_frame: 0,
             transmissions: 0,
             passages: Vec::new(),
+            lines: BTreeMap::new(),
+            framers: BTreeMap::new(),
             operations: BTreeMap::new(),
             clients: 0,
             words: vec!["down"; plan.hosts.len()],
@@ -246,6 +264,7 @@ impl World {
             }
             Due::Calm => self.calm(),
             Due::Frame { host, number } => self.arrive(host, number),
+            Due::Line { host, medium } => self.go_on_sending(host, medium),
             Due::Done { host, life, op } => self.finish(host, life, op),
             Due::Scheduled { host, pulse } => {
                 if self.hosts[host].pulse == pulse && self.hosts[host].schedule == Schedule::Late {
@@ -283,11 +302,30 @@ impl World {
 
     fn hand_over(&mut self, host: usize, packet: &Travelling) {
         let Travelling { from, life, medium, frame, label } = packet;
+        if self.plan.hosts[host].config.media().get(medium.index()).is_some_and(|medium| medium.kind.is_serial()) {
+            return self.read_line(host, packet);
+        }
         if let Some(label) = label {
             self.contact.hear(self.now, host, *from, *label);
         }
         self.tell(&Fact::Arrives(&Arrival { to: host, from: *from, life: *life, frame, label: *label }));
         self.step(host, Input::Frame { medium: *medium, bytes: frame });
+    }
+
+    /// Bytes of a serial line come in: the messages in them are what arrives, whatever was sent.
+    fn read_line(&mut self, host: usize, packet: &Travelling) {
+        let mut framer = self.framers.remove(&(host, packet.medium)).unwrap_or_default();
+        let mut bytes = &*packet.frame;
+        while let Some(message) = framer.next(&mut bytes) {
+            let label = packet.label.filter(|_| *message == *packet.frame);
+            if let Some(label) = label {
+                self.contact.hear(self.now, host, packet.from, label);
+            }
+            let frame = Frame::from(message);
+            self.tell(&Fact::Arrives(&Arrival { to: host, from: packet.from, life: packet.life, frame: &frame, label }));
+            self.step(host, Input::Frame { medium: packet.medium, bytes: &frame });
+        }
+        self.framers.insert((host, packet.medium), framer);
     }
 
     // --- the processor

@@ -6,7 +6,7 @@ use crate::Test;
 use crate::changes::HOME;
 use crate::scene::{Ours, Outcome, Plan, Real, Scene};
 
-/// Lines of ha.cf. (A serial line needs a pair of terminals in the scene: a field of `Plan`, as `wires` is for networks.)
+/// Lines of ha.cf.
 const MEDIA: &[(&str, &str)] = &[
     ("unicast", "ucast eth1 10.78.0.1\nucast eth1 10.78.0.2\n"),
     ("multicast", "mcast eth1 225.0.0.7 694 1 0\n"),
@@ -19,7 +19,20 @@ pub(crate) fn tests() -> Vec<Test> {
         let lines = *lines;
         Test::new(format!("media::{name}"), move || carries(lines))
     };
-    MEDIA.iter().map(test).collect()
+    MEDIA.iter().map(test).chain([Test::new("media::serial_line", serial_line)]).collect()
+}
+
+/// A null-modem cable is all there is, and carries a planned move as well.
+fn serial_line() -> Outcome {
+    let mut plan = Plan::new(&[Ours, Real]).with("bcast eth1\n", "baud 115200\nserial TTY\n");
+    plan.cable = true;
+    let scene = Scene::started(plan)?;
+    scene.settles("the pair is settled", HOME.0, HOME.1)?;
+    scene.standby(0, "local")?;
+    scene.settles("the real one has both", &["active active none", "active active all"], "A@h2 B@h2")?;
+    scene.takeover(0, "local")?;
+    scene.settles("each has its own again", HOME.0, HOME.1)?;
+    scene.without_complaint(&[])
 }
 
 fn carries(lines: &str) -> Outcome {

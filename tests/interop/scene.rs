@@ -22,6 +22,7 @@ use hb_core::auth::Keyring;
 use hb_core::config::{SourceText, authkeys};
 use hb_shell::net::namespace::{Lab, Machine, Network};
 use hb_shell::testbed::{self, Directory};
+use hb_tests::cable::NullModem;
 use hb_tests::real::RealNode;
 use hb_tests::relay::Relay;
 use libtest_mimic::Completion;
@@ -54,7 +55,13 @@ pub(crate) struct Plan {
     pub(crate) nodes: Vec<NodePlan>,
     /// How many heartbeat networks there are: eth1, eth2.
     pub(crate) wires: usize,
+    /// Whether a null-modem cable joins h1 and h2. Each has its end at [`TTY`] in its own directory, and `TTY` in an ha.cf
+    /// stands for that path.
+    pub(crate) cable: bool,
 }
+
+/// The name of a node's serial line.
+const TTY: &str = "tty";
 
 /// One node: its program and its files. ha.cf stands without log lines, and is in front of them.
 #[derive(Clone, Debug)]
@@ -80,7 +87,7 @@ impl Plan {
             haresources: if kinds.len() == 2 { pair.to_owned() } else { String::new() },
             authkeys: "auth 1\n1 sha1 a-key-for-this-laboratory\n".to_owned(),
         };
-        Plan { nodes: kinds.iter().map(node).collect(), wires: 1 }
+        Plan { nodes: kinds.iter().map(node).collect(), wires: 1, cable: false }
     }
 
     /// Replaces a text in every ha.cf.
@@ -113,6 +120,7 @@ struct Seat {
 pub(crate) struct Scene {
     seats: Vec<Seat>,
     pub(crate) wires: Vec<Relay>,
+    cable: Option<NullModem>,
     lab: Lab,
     service: Network,
     directory: Directory,
@@ -125,10 +133,12 @@ impl Scene {
         let service = lab.network()?;
         let count = plan.nodes.len();
         let wires = (0..plan.wires).map(|_| Relay::new(&mut lab, count)).collect::<Result<_>>()?;
-        let mut scene = Scene { seats: Vec::new(), wires, lab, service, directory: Directory::new()? };
-        for node in plan.nodes {
+        let directory = Directory::new()?;
+        let mut scene = Scene { seats: Vec::new(), wires, cable: None, lab, service, directory };
+        for mut node in plan.nodes {
             let which = scene.seats.len();
             let home = scene.home(which);
+            node.ha_cf = node.ha_cf.replace("TTY", &home.join(TTY).display().to_string());
             let NodePlan { kind, ha_cf, haresources, authkeys } = &node;
             let real = match kind {
                 Real => Some(RealNode::new(&home, ha_cf, haresources, authkeys)?),
@@ -144,6 +154,9 @@ impl Scene {
             };
             scene.seats.push(Seat { plan: node, daemon: None, real, machine: None });
             scene.power_on(which)?;
+        }
+        if plan.cable {
+            scene.cable = Some(NullModem::new([0, 1].map(|which| scene.home(which).join(TTY)))?);
         }
         Ok(scene)
     }

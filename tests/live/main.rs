@@ -10,6 +10,7 @@ mod machines;
 mod outages;
 mod recordings;
 mod scene;
+mod serial;
 
 use hb_shell::net::namespace;
 use libtest_mimic::{Arguments, Completion, Trial};
@@ -21,7 +22,7 @@ type Test = (&'static str, fn() -> Outcome);
 
 fn tests() -> Vec<Test> {
     let world = [addresses::TESTS, announcements::TESTS, machines::TESTS, outages::TESTS].concat();
-    let daemons = [daemons::TESTS, recordings::TESTS].concat();
+    let daemons = [daemons::TESTS, recordings::TESTS, serial::TESTS].concat();
     [world, daemons].concat()
 }
 

@@ -1,5 +1,6 @@
 //! Helpers shared by the live tests, the tests beside a real Heartbeat and the benchmarks.
 
+pub mod cable;
 pub mod observe;
 pub mod real;
 pub mod relay;

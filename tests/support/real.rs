@@ -42,7 +42,8 @@ impl RealNode {
         let node = RealNode { directory: directory.to_owned(), process: None };
         let ha_d = directory.join("ha.d");
         // It logs under /run, which is private to the machine; /run shows this directory.
-        fs::create_dir_all(directory.join("run"))?;
+        // Its serial lines are locked in /var/lock, which is /run/lock.
+        fs::create_dir_all(directory.join("run/lock"))?;
         fs::write(ha_d.join("ha.cf"), format!("logfile /run/ha-log\n{ha_cf}"))?;
         fs::write(ha_d.join("haresources"), haresources)?;
         let mut keys =

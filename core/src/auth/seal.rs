@@ -1,7 +1,7 @@
 //! From fields to the bytes of a signed packet.
 
 use super::Keyring;
-use crate::wire::{self, Compression, EncodeError, Fields, Format, MsgFormat, PACKET_MAX, Sink as _, Value, compress};
+use crate::wire::{self, Compression, Decoded, EncodeError, Fields, Format, MsgFormat, PACKET_MAX, Sink as _, Value, compress};
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -56,6 +56,22 @@ impl Keyring {
         }
         self.sign_outside(&mut packet);
         within_limit(packet).map(Arc::from)
+    }
+
+    /// What [`seal`](Self::seal) made, written for a serial line; a message compressed as a whole is expanded (WIRE 13).
+    ///
+    /// The same packet gives the same bytes, so that the history need keep one form only. `None` if the classic format
+    /// cannot carry the message.
+    pub fn reseal_for_serial(&self, packet: &[u8], how: &Sealing) -> Option<Arc<[u8]>> {
+        let Decoded { format, fields, .. } = wire::decode(packet).ok()?;
+        let fields = match compress::whole(format, &fields) {
+            Some(found) => {
+                let (algorithm, payload) = found.ok()?;
+                compress::expand_message(algorithm, payload).ok()?.1
+            }
+            None => fields,
+        };
+        self.seal(fields, Framing::Serial, how).ok()
     }
 
     /// Makes `auth` the signature over the classic lines of all other fields (WIRE 6.3).

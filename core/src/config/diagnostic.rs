@@ -126,6 +126,7 @@ codes! {
     UdpAlias = "W0135", "`udp` is an old name of `bcast`.";
     DuplicateMedium = "W0136", "A medium is configured twice; the second mention is dropped.";
     PingIsNode = "E0137", "A ping node has the name of a cluster node.";
+    SerialDevice = "E0138", "The device of a `serial` line is not named by a path from the root.";
     NotActedOn = "W0201", "A directive is understood, but this version does not act on it.";
     IpfailNotActedOn = "W0202", "ipfail is not run, so that a lost network will not move resources.";
     Refused = "E0203", "A directive protects data or chooses another manager, and this version cannot honour it.";
@@ -168,6 +169,7 @@ codes! {
     NoInterface = "E0503", "This machine has no such interface.";
     NoScript = "E0504", "A resource script does not exist or cannot be executed.";
     PeerUnresolved = "E0505", "The peer of a `ucast` line has no IPv4 address.";
+    NoDevice = "W0506", "The device of a `serial` line does not exist or is no terminal; the daemon tries again.";
 
     ScenarioWord = "E0601", "The first word of a line of a scenario is unknown.";
     ScenarioValue = "E0602", "A word of a scenario is none of those that may stand there.";

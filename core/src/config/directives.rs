@@ -39,6 +39,8 @@ pub(crate) enum Takes {
     Ucast,
     /// Interface, group, port, ttl, loop.
     Mcast,
+    /// Devices of serial lines, each a medium of its own.
+    Serial,
     /// At least that many words for a medium that is not served.
     OtherMedium(usize),
     /// NAME=value.
@@ -155,8 +157,8 @@ const WATCHDOG: &str = "it protects shared data against a hung node, which this 
 pub(crate) static TABLE: &[Directive] = &{
     use Acted::{NotYet, Refused, Yes};
     use Takes::{
-        Anything, Bcast, Choice, Client, Env, Flag, Illegal, Mcast, Nodes, Number, OtherMedium, Pings, Text, Time,
-        Ucast,
+        Anything, Bcast, Choice, Client, Env, Flag, Illegal, Mcast, Nodes, Number, OtherMedium, Pings, Serial, Text,
+        Time, Ucast,
     };
     const BAUD: Takes = Choice(&["9600", "19200", "38400", "57600", "115200", "230400", "460800"]);
     [
@@ -170,8 +172,8 @@ pub(crate) static TABLE: &[Directive] = &{
         row("auto_failback", Choice(&["on", "off", "legacy"]), Yes, Some("on")),
         row("nice_failback", Flag, Yes, None),
         row("udpport", Number(1, 65535), Yes, Some("694")),
-        row("baud", BAUD, NotYet, Some("19200")),
-        row("serial", OtherMedium(1), NotYet, None),
+        row("baud", BAUD, Yes, Some("19200")),
+        row("serial", Serial, Yes, None),
         row("bcast", Bcast, Yes, None),
         row("udp", Bcast, Yes, None),
         row("ucast", Ucast, Yes, None),

@@ -114,12 +114,15 @@ impl Draft {
             }
             Takes::Ucast => self.media.ucast(words, line.end(), self.udp_port(), report),
             Takes::Mcast => self.media.mcast(words, line.end(), report),
+            Takes::Serial => {
+                self.has_serial = true;
+                self.media.serial(words, self.baud(), report);
+            }
             Takes::OtherMedium(least) => {
                 if words.len() < least {
                     let message = format_args!("{} needs {least} arguments", row.name);
                     report.add(Code::ArgumentMissing, line.end(), message);
                 }
-                self.has_serial |= row.name == "serial";
                 self.media.unserved(first.span, report);
             }
             Takes::Pings { group } => self.name_pings(group, *first, words, &line, report),
@@ -130,7 +133,7 @@ impl Draft {
             }
             _ => {}
         }
-        let is_medium = matches!(row.takes, Takes::Bcast | Takes::Ucast | Takes::Mcast);
+        let is_medium = matches!(row.takes, Takes::Bcast | Takes::Ucast | Takes::Mcast | Takes::Serial);
         self.has_broken_medium |= is_medium && media == self.media.total();
     }
 
@@ -293,6 +296,13 @@ impl Draft {
         self.number("udpport")
     }
 
+    fn baud(&self) -> u32 {
+        match self.value("baud") {
+            Some(Value::Choice(baud)) => baud.parse().unwrap_or_default(),
+            _ => 0,
+        }
+    }
+
     fn finish(mut self, local_name: &str, report: &mut Report) -> HaCf {
         let local = self.find_local(local_name, report);
         let timing = self.timing(report);
@@ -306,7 +316,7 @@ impl Draft {
                 0 => "no media are configured",
                 _ => "none of the configured media is served by this version",
             };
-            report.advise(Code::NoMedium, Span::FILE, message, "add a line such as `bcast eth0` or `ucast eth0 PEER`");
+            report.advise(Code::NoMedium, Span::FILE, message, "add a line such as `bcast eth0`, `ucast eth0 PEER` or `serial /dev/ttyS0`");
         }
         let mut environment = BTreeMap::new();
         let mut parameters = BTreeMap::new();

@@ -80,13 +80,28 @@ impl Media {
         }
     }
 
+    /// `serial DEV...`: one medium for each device.
+    pub(crate) fn serial(&mut self, words: &[Word<'_>], baud: u32, report: &mut Report) {
+        for word in words {
+            if let Some(device) = device(*word, report) {
+                let kind = MediumKind::Serial { device: device.clone(), baud };
+                self.add(Medium { name: device, kind, port: 0, span: word.span }, report);
+            }
+        }
+    }
+
     /// A medium that this version does not serve.
     pub(crate) fn unserved(&mut self, span: Span, report: &mut Report) {
         self.count(span, report);
     }
 
     fn add(&mut self, medium: Medium, report: &mut Report) {
-        if self.served.iter().any(|other| other.kind == medium.kind && other.port == medium.port) {
+        // A device is one line, whatever its speed.
+        let is_same = |other: &Medium| match (&other.kind, &medium.kind) {
+            (MediumKind::Serial { device, .. }, MediumKind::Serial { device: again, .. }) => device == again,
+            (kind, again) => kind == again && other.port == medium.port,
+        };
+        if self.served.iter().any(is_same) {
             let message = format_args!("this medium is configured already; the second mention is dropped");
             report.advise(Code::DuplicateMedium, medium.span, message, "remove it");
         } else if self.count(medium.span, report) {
@@ -117,6 +132,16 @@ fn interface(word: Word<'_>, report: &mut Report) -> Option<String> {
     }
     let message = format_args!("[{}] cannot be the name of an interface", word.text);
     report.advise(Code::InterfaceName, word.span, message, "names have at most 15 characters and no `/`");
+    None
+}
+
+/// A device is a path from the root: the daemon does not run in the directory it was started in.
+fn device(word: Word<'_>, report: &mut Report) -> Option<String> {
+    if word.text.starts_with('/') && !word.text.ends_with('/') && !word.text.chars().any(char::is_control) {
+        return Some(word.text.to_string());
+    }
+    let message = format_args!("[{}] cannot be the device of a serial line", word.text);
+    report.advise(Code::SerialDevice, word.span, message, "write its full path, such as `serial /dev/ttyS0`");
     None
 }
 

@@ -87,11 +87,11 @@ pub struct NodeConfig {
 /// One way to reach the peers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Medium {
-    /// The name of its links: the interface (CLUSTER a.2).
+    /// The name of its links: the interface or device (CLUSTER a.2).
     pub name: String,
     /// How packets travel.
     pub kind: MediumKind,
-    /// The UDP port; for multicast the one on its own line.
+    /// The UDP port; for multicast the one on its own line; zero for a serial line.
     pub port: u16,
     /// Where ha.cf configures it.
     pub span: Span,
@@ -125,7 +125,47 @@ pub enum MediumKind {
         /// Name or address of the peer, as written.
         peer: String,
     },
+    /// Along a serial line, to whoever is at its other end.
+    Serial {
+        /// The path of the device.
+        device: String,
+        /// Bits a second.
+        baud: u32,
+    },
 }
+
+impl MediumKind {
+    /// Whether it is a serial line, which carries the classic format and is slow.
+    pub fn is_serial(&self) -> bool {
+        matches!(self, MediumKind::Serial { .. })
+    }
+
+    /// What packets leave by: a network interface or the device of a serial line.
+    pub fn interface(&self) -> &str {
+        match self {
+            MediumKind::Bcast { interface }
+            | MediumKind::Mcast { interface, .. }
+            | MediumKind::Ucast { interface, .. } => interface,
+            MediumKind::Serial { device, .. } => device,
+        }
+    }
+}
+
+/// How retransmissions are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RepairPace {
+    /// A number is asked for again after this.
+    pub(crate) repeat: Duration,
+    /// On slow lines so many numbers are asked for in that time, neighbours in one request; elsewhere each by itself.
+    pub(crate) slow: Option<usize>,
+}
+
+/// A usual message on a serial line: 256 bytes of ten bits.
+const SERIAL_MESSAGE_BITS: u64 = 2560;
+/// So many messages of time between two requests for a number ...
+const SLOW_REPEAT: u32 = 8;
+/// ... and so many numbers in that time: half of the line.
+const SLOW_AT_ONCE: usize = 4;
 
 /// A consistent configuration; a value of this type is usable.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -268,6 +308,25 @@ impl Config {
     pub fn max_peer_deadtime(&self) -> Duration {
         let usual = || self.timing.deadtime().saturating_mul(4).saturating_add(Duration::from_secs(30));
         self.settings.max_peer_deadtime.unwrap_or_else(usual)
+    }
+
+    /// How retransmissions are asked for.
+    ///
+    /// *Ours*, where all media are serial lines: the original asks for every missing number four times a second, which a
+    /// line of 9600 baud cannot even carry for two of them. There requests and what they bring take at most half of the
+    /// fastest line.
+    pub(crate) fn repair_pace(&self) -> RepairPace {
+        let usual = RepairPace { repeat: self.max_rexmit_delay(), slow: None };
+        let mut fastest = 0;
+        for medium in &self.media {
+            let MediumKind::Serial { baud, .. } = medium.kind else { return usual };
+            fastest = fastest.max(baud);
+        }
+        let message = Duration::from_secs(SERIAL_MESSAGE_BITS).checked_div(fastest).unwrap_or_default();
+        RepairPace {
+            repeat: usual.repeat.max(message.saturating_mul(SLOW_REPEAT)),
+            slow: Some(SLOW_AT_ONCE),
+        }
     }
 
     /// The names of ping nodes and ping groups; not acted on, but part of `ttl`.

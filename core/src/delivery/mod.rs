@@ -16,7 +16,7 @@ mod laws;
 mod receive;
 mod send;
 
-pub(crate) use receive::{Arrival, Receiver, Run};
+pub(crate) use receive::{Arrival, Receiver, Run, runs};
 pub(crate) use send::{Answer, Sender};
 
 use core::time::Duration;

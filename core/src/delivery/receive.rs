@@ -219,7 +219,7 @@ impl Receiver {
 }
 
 /// Neighbours among ascending numbers, joined.
-fn runs(numbers: impl Iterator<Item = Seq>) -> Vec<Run> {
+pub(crate) fn runs(numbers: impl Iterator<Item = Seq>) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for number in numbers {
         match runs.last_mut() {

@@ -1,10 +1,10 @@
 //! Bytes in, bytes out. Read WIRE 6, 7 and 9 first.
 
 use super::Node;
-use crate::action::{Action, Frame};
+use crate::action::{Action, Frame, Urgency};
 use crate::auth::Framing;
 use crate::deadlines::Timer;
-use crate::delivery::{Answer, Arrival, REQUEST_DELAY_MIN, Run};
+use crate::delivery::{Answer, Arrival, REQUEST_DELAY_MIN, Run, runs};
 use crate::digest::digest_of;
 use crate::drop_reason::DropReason;
 use crate::event::Event;
@@ -118,16 +118,24 @@ impl Node {
 
     /// Brings the sequence of `from` up to date, asks for what is missing, acknowledges.
     fn take_in(&mut self, from: NodeId, arrival: Arrival, seq: Seq) {
-        let (now, most) = (*self.now, self.config.max_rexmit_delay());
+        let (now, most, pace) = (*self.now, self.config.max_rexmit_delay(), self.config.repair_pace());
         // WIRE 9.3: uniform between 50 ms and the maximum; from 0 if the maximum is below 100 ms.
         let least = if most < REQUEST_DELAY_MIN.saturating_mul(2) { Duration::ZERO } else { REQUEST_DELAY_MIN };
         let spread = u64::try_from(most.saturating_sub(least).as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         let Some(peer) = self.nodes.get_mut(from) else { return };
         let lanes = &mut self.lanes;
         let newest = peer.receiver.newest();
-        let lost = peer.receiver.accept(arrival, seq, || {
-            now.plus(least).plus(Duration::from_millis(lanes.below(Lane::RexmitDelay, spread)))
-        });
+        let mut delay = || least.saturating_add(Duration::from_millis(lanes.below(Lane::RexmitDelay, spread)));
+        let lost = if let Some(at_once) = pace.slow {
+            let first = now.plus(delay());
+            let mut asked = 0..;
+            peer.receiver.accept(arrival, seq, || {
+                let turn = asked.next().unwrap_or_default() / at_once.max(1);
+                first.plus(pace.repeat.saturating_mul(u32::try_from(turn).unwrap_or(u32::MAX)))
+            })
+        } else {
+            peer.receiver.accept(arrival, seq, || now.plus(delay()))
+        };
         let (next, missing) = (peer.receiver.next_request(), peer.receiver.missing());
         let acknowledged = peer.receiver.acknowledge(arrival, seq);
         self.deadlines.set_or_clear(Timer::Rexmit(from), next);
@@ -162,13 +170,19 @@ impl Node {
         let to_us = self.is_addressed(&message.header);
         match &message.body {
             Body::Rexmit(request) if to_us => {
-                let quiet = self.config.max_rexmit_delay().saturating_sub(Duration::from_millis(10));
+                let pace = self.config.repair_pace();
+                let quiet = if pace.slow.is_some() {
+                    // What was asked for waits in queues of unknown length.
+                    pace.repeat / 2
+                } else {
+                    pace.repeat.saturating_sub(Duration::from_millis(10))
+                };
                 let Some(answers) = self.sender.answer(*self.now, from, request.first, request.last, quiet) else {
                     return self.complain(medium, DropReason::TooManyRequests(self.name(from)));
                 };
                 for answer in answers {
                     match answer {
-                        Answer::Again(frame) => self.transmit(&frame),
+                        Answer::Again(frame) => self.transmit(&frame, Urgency::Repair),
                         Answer::Nak(first, info) => {
                             self.send(Body::Nak(Nak { first, info: Cow::Borrowed(info) }), Some(from));
                         }
@@ -194,16 +208,25 @@ impl Node {
     }
 
     pub(super) fn ask_for_missing(&mut self, node: NodeId) {
-        let (now, repeat) = (*self.now, self.config.max_rexmit_delay());
+        let (now, pace) = (*self.now, self.config.repair_pace());
         let Some(peer) = self.nodes.get_mut(node) else { return };
         if !peer.liveness.is_live() {
             // WIRE 9.3: only who is up or active is asked; on its return the sequence tells what is missing.
             let lost = peer.receiver.forget_missing();
             return self.give_up(node, lost, "its sender is not heard");
         }
+        // With much missing each number waits its turn, so that requests have their share of a slow line and no more.
+        let turns = pace.slow.map_or(1, |at_once| peer.receiver.missing().div_ceil(at_once));
+        let repeat = pace.repeat.saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX));
         let due = peer.receiver.due_requests(now, repeat);
         self.deadlines
             .set_or_clear(Timer::Rexmit(node), self.nodes.get(node).and_then(|peer| peer.receiver.next_request()));
+        if pace.slow.is_some() {
+            for (first, last) in runs(due.into_iter()) {
+                self.send(Body::Rexmit(Rexmit { first, last }), Some(node));
+            }
+            return;
+        }
         for seq in due {
             self.send(Body::Rexmit(Rexmit { first: seq, last: seq }), Some(node));
         }
@@ -216,6 +239,7 @@ impl Node {
     )]
     pub(super) fn send(&mut self, body: Body<'_>, dest: Option<NodeId>) {
         let sequenced = !body.is_unsequenced();
+        let urgency = Urgency::of(&body);
         let config = &self.config;
         let dest_name = dest.and_then(|dest| config.node(dest)).map(|node| node.name.as_str());
         let dest_uuid = dest.map(|dest| self.nodes.get(dest).and_then(|peer| peer.uuid).unwrap_or_default());
@@ -242,12 +266,22 @@ impl Node {
         if sequenced {
             self.sender.keep(frame.clone(), meaning);
         }
-        self.transmit(&frame);
+        self.transmit(&frame, urgency);
     }
 
-    fn transmit(&mut self, frame: &Frame) {
-        for medium in (0..).map(MediumId).take(self.config.media().len()) {
-            self.actions.0.push(Action::Send { medium, frame: frame.clone() });
+    /// Sends a packet on all media; on serial lines in the form they need, which is made of the packet.
+    fn transmit(&mut self, packet: &Frame, urgency: Urgency) {
+        let config = &self.config;
+        let mut serial = None;
+        for (medium, described) in (0..).map(MediumId).zip(config.media()) {
+            let frame = if described.kind.is_serial() {
+                serial.get_or_insert_with(|| config.keyring().reseal_for_serial(packet, config.sealing())).clone()
+            } else {
+                Some(packet.clone())
+            };
+            if let Some(frame) = frame {
+                self.actions.0.push(Action::Send { medium, frame, urgency });
+            }
         }
     }
 

@@ -17,6 +17,7 @@ mod fields;
 mod lines;
 pub mod message;
 mod netstring;
+pub mod serial;
 
 pub use compress::{Algorithm, Compression};
 pub use fields::{Field, Fields, Value};

@@ -158,7 +158,7 @@ enum By {
 }
 
 impl Udp {
-    /// Opens all `media`, which are those of the configuration in their order.
+    /// Opens all UDP media of `media`, which are those of the configuration in their order.
     pub fn open(media: &[Medium]) -> Result<Udp, OpenError> {
         let mut udp = Udp {
             senders: BTreeMap::new(),
@@ -168,10 +168,10 @@ impl Udp {
             control: nix::cmsg_space!(nix::libc::in_pktinfo),
             strays: 0,
         };
-        for (id, medium) in (0..).map(MediumId).zip(media) {
+        for (id, medium) in (0..).map(MediumId).zip(media).filter(|(_, medium)| !medium.kind.is_serial()) {
             udp.open_medium(id, medium).map_err(|problem| OpenError {
                 directive: directive(&medium.kind),
-                interface: interface_of(&medium.kind).to_owned(),
+                interface: medium.kind.interface().to_owned(),
                 problem,
             })?;
         }
@@ -179,7 +179,7 @@ impl Udp {
     }
 
     fn open_medium(&mut self, id: MediumId, medium: &Medium) -> Result<(), Problem> {
-        let name = interface_of(&medium.kind);
+        let name = medium.kind.interface();
         let interface = look_up(name)?;
         let (socket, to) = open_sender(medium, interface)?;
         let known = self.receivers.iter().position(|receiver| receiver.port == medium.port);
@@ -195,7 +195,7 @@ impl Udp {
             index: interface.index,
             by: match medium.kind {
                 MediumKind::Ucast { .. } => By::Peer(to.ip()),
-                MediumKind::Bcast { .. } | MediumKind::Mcast { .. } => By::Target(to.ip()),
+                _ => By::Target(to.ip()),
             },
         });
         let sender = Sender { medium: medium.clone(), socket, to, failing: None, sent: Sent::default() };
@@ -278,15 +278,7 @@ fn directive(kind: &MediumKind) -> &'static str {
         MediumKind::Bcast { .. } => "bcast",
         MediumKind::Mcast { .. } => "mcast",
         MediumKind::Ucast { .. } => "ucast",
-    }
-}
-
-/// The interface as ha.cf names it: possibly an address label such as `eth0:0`.
-fn interface_of(kind: &MediumKind) -> &str {
-    match kind {
-        MediumKind::Bcast { interface } | MediumKind::Mcast { interface, .. } | MediumKind::Ucast { interface, .. } => {
-            interface
-        }
+        MediumKind::Serial { .. } => "serial",
     }
 }
 
@@ -320,7 +312,7 @@ impl Sender {
 
     /// Follows an interface that was removed and created again.
     fn reopen(&mut self, receiver: Option<&mut Receiver>) -> Result<(), Problem> {
-        let interface = look_up(interface_of(&self.medium.kind))?;
+        let interface = look_up(self.medium.kind.interface())?;
         (self.socket, self.to) = open_sender(&self.medium, interface)?;
         receiver.map_or(Ok(()), |receiver| receiver.join(&self.medium, interface))
     }
@@ -421,10 +413,11 @@ fn open_sender(medium: &Medium, interface: Interface) -> Result<(OwnedFd, Sockad
             setsockopt(&socket, sockopt::Ipv4Tos, &LOW_DELAY)?;
             crate::config::resolve(peer).map_err(|_| Problem::UnknownPeer(peer.clone()))?
         }
+        MediumKind::Serial { .. } => return Err(Problem::System(io::ErrorKind::Unsupported.into())),
     };
     // WIRE 13 has this for `ucast` only. With two interfaces in one network it keeps a broadcast on its own cable too.
     if !matches!(medium.kind, MediumKind::Mcast { .. }) {
-        let name = device(interface_of(&medium.kind)).into();
+        let name = device(medium.kind.interface()).into();
         setsockopt(&socket, sockopt::BindToDevice, &name).map_err(|errno| match errno {
             Errno::EPERM => Problem::NotPermitted { doing: "bind a socket to an interface", capability: "CAP_NET_RAW" },
             other => Problem::from(other),
@@ -454,7 +447,7 @@ mod tests {
     }
 
     fn medium(kind: MediumKind, port: u16) -> Medium {
-        Medium { name: interface_of(&kind).into(), kind, port, span: Span::FILE }
+        Medium { name: kind.interface().into(), kind, port, span: Span::FILE }
     }
 
     fn bcast(interface: &str, port: u16) -> Medium {

@@ -255,7 +255,7 @@ impl Pair {
         };
         for action in node.handle(self.now, input) {
             match action {
-                Action::Send { medium, frame } => {
+                Action::Send { medium, frame, .. } => {
                     effect.sent = true;
                     let Some(medium) = setting.route(host, medium).filter(|_| !self.cut) else { continue };
                     // The same frame goes out on every medium.

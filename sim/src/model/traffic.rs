@@ -9,7 +9,7 @@ use hb_core::ids::{MediumId, Seq};
 use hb_core::time::{Instant, UnixTime};
 use hb_core::wire::message::{Ack, AskResources, IpResponse, Nak, Resource, Rexmit};
 use hb_core::wire::{Body, Fields, Header, Message};
-use hb_core::{Action, Frame, Level, Which};
+use hb_core::{Action, Frame, Level, Urgency, Which};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -69,12 +69,20 @@ impl Model {
             }
         }
         self.loop_back(seq, dest, body);
-        self.transmit(&frame);
+        self.transmit(&frame, Urgency::of(body));
     }
 
-    fn transmit(&mut self, frame: &Frame) {
-        for medium in (0..).map(MediumId).take(self.config.media().len()) {
-            self.effects.0.push(Effect::Do(Action::Send { medium, frame: frame.clone() }));
+    fn transmit(&mut self, packet: &Frame, urgency: Urgency) {
+        let config = &self.config;
+        for (medium, described) in (0..).map(MediumId).zip(config.media()) {
+            let frame = if described.kind.is_serial() {
+                config.keyring().reseal_for_serial(packet, config.sealing())
+            } else {
+                Some(packet.clone())
+            };
+            if let Some(frame) = frame {
+                self.effects.0.push(Effect::Do(Action::Send { medium, frame, urgency }));
+            }
         }
     }
 
@@ -233,7 +241,7 @@ impl Model {
             if kept.again.is_none_or(|again| now.since(again) >= quiet) {
                 kept.again = Some(now);
                 let frame = kept.frame.clone();
-                self.transmit(&frame);
+                self.transmit(&frame, Urgency::Repair);
             }
         }
     }

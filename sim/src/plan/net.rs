@@ -47,6 +47,8 @@ pub enum Change {
     Reorder(Ppm),
     /// How many arrive with a wrong byte.
     Corrupt(Ppm),
+    /// How many bytes arrive with a wrong bit: noise on a serial line.
+    Noise(Ppm),
     /// How fast the line is; `None` is as fast as needed.
     Rate(Option<Rate>),
     /// How many packets wait for a line of limited rate; more are lost.

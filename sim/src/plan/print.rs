@@ -227,6 +227,7 @@ impl Display for Change {
             Change::Duplicate(p) => write!(f, "duplicate {p}"),
             Change::Reorder(p) => write!(f, "reorder {p}"),
             Change::Corrupt(p) => write!(f, "corrupt {p}"),
+            Change::Noise(p) => write!(f, "noise {p}"),
             Change::Rate(None) => write!(f, "rate unlimited"),
             Change::Rate(Some(rate)) => {
                 write!(f, "{} {}", if rate.per_byte == 10 { "baud" } else { "rate" }, rate.bits)

@@ -27,6 +27,7 @@
 //! net [WAY] delay constant T | uniform T T | exponential MEAN | lognormal MEDIAN SIGMA | pareto LEAST EXPONENT | recorded T...
 //! net [WAY] loss P | loss bursts BEGIN END GOOD BAD     each packet alone, or Gilbert-Elliott
 //! net [WAY] duplicate|reorder|corrupt P
+//! net [WAY] noise P                 so many bytes arrive with a wrong bit; a serial line has its own `baud` from ha.cf
 //! net [WAY] rate BITS | baud BITS | rate unlimited      a second; baud counts ten bits a byte
 //! net [WAY] queue PACKETS                               that wait for the line
 //!                                   WAY is [NODE]>[NODE] and an interface, both may be missing

@@ -1,17 +1,19 @@
 //! What a node's actions do: frames go out, operations begin and end, addresses are announced.
 
-use super::{Due, Travelling, World};
+use super::{Due, Line, Travelling, World};
 use crate::check::Fact;
 use crate::engine::Effect;
 use crate::ground::Share;
 use crate::label::Label;
-use crate::network::Fate;
+use crate::network::luck::Luck;
+use crate::network::{Fate, Wrong};
 use crate::plan::How;
 use crate::recording::What;
-use hb_core::config::Resource;
+use hb_core::config::{MediumKind, Resource};
 use hb_core::ids::{MediumId, OpId};
 use hb_core::time::Instant;
-use hb_core::{Action, Failure, Frame, Level, Outcome, ResourceRun, Verb};
+use hb_core::wire::serial::Outbox;
+use hb_core::{Action, Failure, Frame, Level, Outcome, ResourceRun, Urgency, Verb};
 use std::cmp::Reverse;
 use std::hash::Hash as _;
 use std::time::Duration;
@@ -32,7 +34,7 @@ impl World {
 
     fn act(&mut self, host: usize, action: Action) {
         match action {
-            Action::Send { medium, frame } => self.send(host, medium, &frame),
+            Action::Send { medium, frame, urgency } => self.send(host, medium, &frame, urgency),
             Action::ArmTimer { deadline } => {
                 self.hosts[host].armed = deadline;
                 self.rearm(host);
@@ -56,11 +58,45 @@ impl World {
         self.note(|| What::Said(host, level, text));
     }
 
-    fn send(&mut self, host: usize, medium: MediumId, frame: &Frame) {
+    fn send(&mut self, host: usize, medium: MediumId, frame: &Frame, urgency: Urgency) {
         frame.hash(&mut self.hasher);
         let label = Label::of(frame);
         debug_assert!(label.is_some(), "what a node sends is a message, and the simulator can read it");
         self.tell(&Fact::Sent(host, medium, frame));
+        let kind = self.plan.hosts[host].config.media().get(medium.index()).map(|medium| &medium.kind);
+        if let Some(MediumKind::Serial { baud, .. }) = kind {
+            let fresh = || Line { outbox: Outbox::new(*baud), is_busy: false };
+            let line = self.lines.entry((host, medium)).or_insert_with(fresh);
+            line.outbox.push(frame.clone(), urgency);
+            if !line.is_busy {
+                self.send_next(host, medium);
+            }
+            return;
+        }
+        self.transmit(host, medium, frame, label);
+    }
+
+    /// A serial line has sent what it had: the next message, unless the daemon is gone and with it what waited.
+    pub(super) fn go_on_sending(&mut self, host: usize, medium: MediumId) {
+        let is_running = self.hosts[host].engine.is_some();
+        let Some(line) = self.lines.get_mut(&(host, medium)) else { return };
+        line.is_busy = false;
+        if !is_running {
+            line.outbox.clear();
+        }
+        self.send_next(host, medium);
+    }
+
+    fn send_next(&mut self, host: usize, medium: MediumId) {
+        let Some(line) = self.lines.get_mut(&(host, medium)) else { return };
+        let Some(frame) = line.outbox.pop() else { return };
+        line.is_busy = true;
+        let takes = self.network.line_time(host, medium, frame.len()).unwrap_or_default();
+        self.queue.push(Reverse((self.now.plus(takes), Due::Line { host, medium })));
+        self.transmit(host, medium, &frame, Label::of(&frame));
+    }
+
+    fn transmit(&mut self, host: usize, medium: MediumId, frame: &Frame, label: Option<Label>) {
         let mut passages = std::mem::take(&mut self.passages);
         self.network.send(self.now, host, medium, frame.len(), &mut passages);
         self.transmissions += 1;
@@ -69,8 +105,9 @@ impl World {
             let Fate::Arrives { at, wrong } = passage.fate else { continue };
             self.last_frame += 1;
             let number = self.last_frame;
-            let frame = wrong.map_or_else(|| frame.clone(), |luck| corrupted(frame, luck));
-            let label = label.filter(|_| wrong.is_none());
+            let sent = frame;
+            let frame = wrong.map_or_else(|| frame.clone(), |wrong| corrupted(frame, wrong));
+            let label = label.filter(|_| *frame == **sent);
             let (life, medium) = (self.hosts[host].life, passage.medium);
             let travelling = Travelling { from: host, life, medium, frame, label };
             self.travelling.insert(number, travelling);
@@ -158,9 +195,21 @@ impl World {
     }
 }
 
-/// A copy with one wrong byte.
-fn corrupted(frame: &Frame, luck: u64) -> Frame {
+/// A copy with something wrong.
+fn corrupted(frame: &Frame, wrong: Wrong) -> Frame {
     let mut bytes = frame.to_vec();
+    let luck = match wrong {
+        Wrong::Byte(luck) => luck,
+        Wrong::Bits(noise, luck) => {
+            let mut luck = Luck::of(&luck);
+            for byte in &mut bytes {
+                if noise.hits(luck.next()) {
+                    *byte ^= 1 << luck.below(8);
+                }
+            }
+            return bytes.into();
+        }
+    };
     let length = bytes.len().max(1) as u64;
     let at = usize::try_from(luck % length).unwrap_or(0);
     if let Some(byte) = bytes.get_mut(at) {

@@ -113,7 +113,6 @@ fn good_values_are_accepted_and_bad_ones_refused() {
 #[test]
 fn what_is_not_acted_on_says_so_once_a_line() {
     for (line, code) in [
-        ("serial /dev/ttyS0", "W0201"),
         ("mcast6 eth0 ff02::1 694 1 0", "W0201"),
         ("ucast6 eth0 fe80::1", "W0201"),
         ("ping 10.0.0.254 10.0.0.253", "W0201"),
@@ -125,7 +124,6 @@ fn what_is_not_acted_on_says_so_once_a_line() {
         ("apiauth ipfail uid=hacluster", "W0201"),
         ("use_logd on", "W0201"),
         ("conn_logd_time 30", "W0201"),
-        ("baud 9600", "W0201"),
         ("memreserve 1000", "W0201"),
         ("coredumps off", "W0201"),
         ("coreroot /var/tmp", "W0201"),
@@ -145,6 +143,10 @@ fn what_is_not_acted_on_says_so_once_a_line() {
         ("udp eth1", "W0135"),
         ("bcast eth0", "W0136"),
         ("udpport 1694", "W0134"),
+        ("serial /dev/ttyS0\nbaud 9600", "W0134"),
+        ("serial /dev/ttyS0 /dev/ttyS0", "W0136"),
+        ("serial ttyS0", "E0138"),
+        ("serial /dev/", "E0138"),
         ("node H1", "W0112"),
         ("env A-B=c", "W0209"),
         ("debug 1 2", "W0106"),
@@ -174,6 +176,22 @@ fn media_keep_the_port_that_stood_before_them() {
     assert_eq!(
         media[2].kind,
         MediumKind::Mcast { interface: "eth1".into(), group, port: 2000, ttl: 2, loopback: true }
+    );
+}
+
+#[test]
+fn serial_lines_keep_the_speed_that_stood_before_them() {
+    let text = "node h1\nserial /dev/ttyS0\nbaud 9600\nserial /dev/ttyS1 /dev/ttyUSB0\n";
+    let media = parse(text).0.media;
+    let line = |device: &str, baud| MediumKind::Serial { device: device.into(), baud };
+    let found: Vec<_> = media.into_iter().map(|medium| (medium.kind, medium.port, medium.span.line)).collect();
+    assert_eq!(
+        found,
+        [
+            (line("/dev/ttyS0", 19200), 0, 2),
+            (line("/dev/ttyS1", 9600), 0, 4),
+            (line("/dev/ttyUSB0", 9600), 0, 4)
+        ]
     );
 }
 
@@ -223,11 +241,11 @@ fn what_contradicts_has_the_phrases_of_the_original() {
         ]
     );
     assert_eq!(
-        parse("node a b\nserial /dev/ttyS0\nauto_failback legacy\nuse_logd off").1,
+        parse("node a b\nmcast6 eth0 ff02::1 694 1 0\nauto_failback legacy\nuse_logd off").1,
         [
             "E0130 none of the configured media is served by this version",
             "E0111 Current node [h1] not in configuration!",
-            "W0201 serial is not acted on in this version",
+            "W0201 mcast6 is not acted on in this version",
             "W0205 auto_failback legacy is not supported; it acts as `on`",
             "E0208 use_logd is off and no other log target is configured",
         ]

@@ -53,7 +53,7 @@ const WORDS: &[&str] = &[
     "mixed",
     "end",
 ];
-const CHANGES: &[&str] = &["delay", "loss", "duplicate", "reorder", "corrupt", "rate", "baud", "queue"];
+const CHANGES: &[&str] = &["delay", "loss", "duplicate", "reorder", "corrupt", "noise", "rate", "baud", "queue"];
 
 impl Parser<'_> {
     pub(super) fn line(&mut self, words: &[Word<'_>], text: &str, plan: &mut Plan) {
@@ -316,6 +316,7 @@ impl Parser<'_> {
             ("duplicate", [p]) => Change::Duplicate(self.probability(*p)?),
             ("reorder", [p]) => Change::Reorder(self.probability(*p)?),
             ("corrupt", [p]) => Change::Corrupt(self.probability(*p)?),
+            ("noise", [p]) => Change::Noise(self.probability(*p)?),
             ("rate", [Word { text: "unlimited", .. }]) => Change::Rate(None),
             ("rate" | "baud", [bits]) => {
                 let bits = self.number(*bits).filter(|bits| *bits > 0)?;
