@@ -27,7 +27,7 @@ use signal_hook_mio::v1_0::Signals;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ pub(crate) struct Machine {
     armed: Instant,
     surroundings_due: Instant,
     /// Who sent the frame that is being handled.
-    from: Option<SocketAddrV4>,
+    from: Option<SocketAddr>,
     exit: Option<ExitReason>,
 }
 

@@ -6,8 +6,8 @@
 //! | medium | reaches |
 //! |---|---|
 //! | `bcast` | every interface of that name, the sender's own included |
-//! | `mcast` | those among them that joined the same group and port; the sender's own if it loops back |
-//! | `ucast` | the one host that has the address; hosts have the numbers 1, 2, ... as its last part |
+//! | `mcast`, `mcast6` | those among them that joined the same group and port; the sender's own if it loops back |
+//! | `ucast`, `ucast6` | the one host that has the address; hosts have the numbers 1, 2, ... as its last part |
 
 pub(crate) mod luck;
 
@@ -17,7 +17,7 @@ use hb_core::ids::MediumId;
 use hb_core::time::Instant;
 use luck::Luck;
 use std::collections::{BTreeSet, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// What a packet needs to come back to its own host.
@@ -52,7 +52,7 @@ struct Port {
 enum Reach {
     Broadcast,
     Group {
-        group: Ipv4Addr,
+        group: IpAddr,
         port: u16,
         loopback: bool,
     },
@@ -346,17 +346,20 @@ impl Link {
 }
 
 fn port(kind: &MediumKind) -> Port {
-    match kind {
-        MediumKind::Bcast { interface } => Port { interface: interface.clone(), reach: Reach::Broadcast },
-        MediumKind::Mcast { interface, group, port, loopback, .. } => Port {
-            interface: interface.clone(),
-            reach: Reach::Group { group: *group, port: *port, loopback: *loopback },
-        },
-        MediumKind::Ucast { interface, peer } => {
-            let number = peer.rsplit('.').next().and_then(|part| part.parse::<usize>().ok());
-            Port { interface: interface.clone(), reach: Reach::One(number.and_then(|number| number.checked_sub(1))) }
+    let reach = match kind {
+        MediumKind::Bcast { .. } => Reach::Broadcast,
+        MediumKind::Mcast { group, port, loopback, .. } => {
+            Reach::Group { group: (*group).into(), port: *port, loopback: *loopback }
         }
-    }
+        MediumKind::Mcast6 { group, port, loopback, .. } => {
+            Reach::Group { group: (*group).into(), port: *port, loopback: *loopback }
+        }
+        MediumKind::Ucast { peer, .. } | MediumKind::Ucast6 { peer, .. } => {
+            let number = peer.rsplit(['.', ':']).next().and_then(|part| part.parse::<usize>().ok());
+            Reach::One(number.and_then(|number| number.checked_sub(1)))
+        }
+    };
+    Port { interface: kind.interface().unwrap_or_default().to_owned(), reach }
 }
 
 /// The medium by which a host takes in what comes from a port of another: its first that listens there.

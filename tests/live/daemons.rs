@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hb_shell::net::echo::Probe;
+use hb_shell::net::netlink::Address;
 use hb_shell::testbed::{Net, Setup, Testbed, VIRTUAL_ADDRESS};
 use libtest_mimic::Completion;
 use nix::sys::signal::{Signal, kill};
@@ -26,6 +27,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("daemons::an_address_left_by_a_killed_daemon_is_removed_at_its_start", left_behind),
     ("daemons::scripts_run_in_order_around_the_address", scripts),
     ("daemons::unicast_and_multicast_carry_a_pair_too", other_media),
+    ("daemons::ipv6_unicast_and_multicast_carry_a_pair_at_once", ipv6_media),
     ("daemons::noise_on_the_port_changes_nothing", noise),
     ("daemons::what_cannot_start_says_why_in_one_line", bad_starts),
     ("daemons::the_letters_of_the_original_work", letters),
@@ -232,6 +234,45 @@ fn other_media() -> Outcome {
         let testbed = settled(setup)?;
         ensure!(testbed.active_nodes(0) == 2, "{media}");
     }
+    Ok(Completion::Completed)
+}
+
+fn ipv6_media() -> Outcome {
+    let mut setup = setup(false);
+    // Both use the same port; each on a network of its own, so that each link can be told from the other.
+    let media = "ucast6 eth1 fe80::1%eth1\nucast6 eth1 fe80::2\nmcast6 eth0 ff02::7 694 1 0\n";
+    setup.ha_cf = setup.ha_cf.replace("bcast eth1\n", media);
+    let mut testbed = Testbed::new(setup)?;
+    for which in 0..2 {
+        let mut netlink = testbed.machine(which)?.netlink()?;
+        for interface in ["eth0", "eth1"] {
+            let link = netlink.link(interface)?.index;
+            let ip = format!("fe80::{}", which + 1).parse()?;
+            let (broadcast, label, protocol, is_secondary) = (None, None, 0, false);
+            netlink.add_address(&Address { link, ip, prefix: 64, broadcast, label, protocol, is_secondary })?;
+        }
+    }
+    testbed.start(0)?;
+    testbed.start(1)?;
+    testbed.wait_until("the pair forms", PATIENCE, |testbed| rests(testbed, 0))?;
+    for which in [0, 1] {
+        let peer = ["h2", "h1"][which];
+        let both = |testbed: &Testbed| {
+            ["eth0", "eth1"].iter().all(|link| testbed.log(which).contains(&format!("Link {peer}:{link} up.")))
+        };
+        testbed.wait_until("both links are up", PATIENCE, both)?;
+        ensure!(testbed.status(which)?["strays"] == 0);
+    }
+
+    // One alone carries the pair, whichever it is.
+    testbed.set_joined(0, Net::Heartbeat, false)?;
+    testbed.wait_until("ucast6 is lost", PATIENCE, |testbed| testbed.log(1).contains("Link h1:eth1 dead."))?;
+    testbed.set_joined(0, Net::Heartbeat, true)?;
+    testbed
+        .wait_until("ucast6 is back", PATIENCE, |testbed| testbed.log(1).matches("Link h1:eth1 up.").count() == 2)?;
+    testbed.set_joined(0, Net::Service, false)?;
+    testbed.wait_until("mcast6 is lost", PATIENCE, |testbed| testbed.log(1).contains("Link h1:eth0 dead."))?;
+    ensure!(rests(&testbed, 0) && !testbed.log(1).contains("is dead ("), "{}", testbed.log(1));
     Ok(Completion::Completed)
 }
 

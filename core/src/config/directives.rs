@@ -4,6 +4,7 @@ use alloc::string::{String, ToString};
 use core::fmt;
 use core::time::Duration;
 
+use super::media::IpVersion;
 use super::timing::parse_time;
 
 /// One row of the table.
@@ -36,9 +37,9 @@ pub(crate) enum Takes {
     /// Interfaces, each a medium of its own.
     Bcast,
     /// An interface and a peer.
-    Ucast,
+    Ucast(IpVersion),
     /// Interface, group, port, ttl, loop.
-    Mcast,
+    Mcast(IpVersion),
     /// At least that many words for a medium that is not served.
     OtherMedium(usize),
     /// NAME=value.
@@ -154,6 +155,7 @@ const WATCHDOG: &str = "it protects shared data against a hung node, which this 
 /// All directives of 3.0.6, in the order of CLUSTER i.2, and ours, which a 3.0.6 refuses.
 pub(crate) static TABLE: &[Directive] = &{
     use Acted::{NotYet, Refused, Yes};
+    use IpVersion::{V4, V6};
     use Takes::{
         Anything, Bcast, Choice, Client, Env, Flag, Illegal, Mcast, Nodes, Number, OtherMedium, Pings, Text, Time,
         Ucast,
@@ -174,10 +176,10 @@ pub(crate) static TABLE: &[Directive] = &{
         row("serial", OtherMedium(1), NotYet, None),
         row("bcast", Bcast, Yes, None),
         row("udp", Bcast, Yes, None),
-        row("ucast", Ucast, Yes, None),
-        row("mcast", Mcast, Yes, None),
-        row("mcast6", OtherMedium(5), NotYet, None),
-        row("ucast6", OtherMedium(2), NotYet, None),
+        row("ucast", Ucast(V4), Yes, None),
+        row("mcast", Mcast(V4), Yes, None),
+        row("mcast6", Mcast(V6), Yes, None),
+        row("ucast6", Ucast(V6), Yes, None),
         row("ping", Pings { group: false }, NotYet, None),
         row("ping6", Pings { group: false }, NotYet, None),
         row("ping_group", Pings { group: true }, NotYet, None),

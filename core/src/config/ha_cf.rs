@@ -112,8 +112,8 @@ impl Draft {
                 }
                 self.media.bcast(words, self.udp_port(), report);
             }
-            Takes::Ucast => self.media.ucast(words, line.end(), self.udp_port(), report),
-            Takes::Mcast => self.media.mcast(words, line.end(), report),
+            Takes::Ucast(version) => self.media.ucast(version, words, line.end(), self.udp_port(), report),
+            Takes::Mcast(version) => self.media.mcast(version, words, line.end(), report),
             Takes::OtherMedium(least) => {
                 if words.len() < least {
                     let message = format_args!("{} needs {least} arguments", row.name);
@@ -130,7 +130,7 @@ impl Draft {
             }
             _ => {}
         }
-        let is_medium = matches!(row.takes, Takes::Bcast | Takes::Ucast | Takes::Mcast);
+        let is_medium = matches!(row.takes, Takes::Bcast | Takes::Ucast(_) | Takes::Mcast(_));
         self.has_broken_medium |= is_medium && media == self.media.total();
     }
 

@@ -28,7 +28,7 @@ pub mod timing;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 pub use diagnostic::{Code, Diagnostic, FileName, Severity, Span};
@@ -118,6 +118,19 @@ pub enum MediumKind {
         /// Whether packets come back to their sender.
         loopback: bool,
     },
+    /// To an IPv6 multicast group.
+    Mcast6 {
+        /// The interface.
+        interface: String,
+        /// The group.
+        group: Ipv6Addr,
+        /// The UDP port.
+        port: u16,
+        /// Routers a packet may pass.
+        ttl: u8,
+        /// Whether packets come back to their sender.
+        loopback: bool,
+    },
     /// To one address.
     Ucast {
         /// The interface.
@@ -125,6 +138,37 @@ pub enum MediumKind {
         /// Name or address of the peer, as written.
         peer: String,
     },
+    /// To one IPv6 address.
+    Ucast6 {
+        /// The interface; the scope of a link-local peer.
+        interface: String,
+        /// Name or address of the peer, as written but without a scope.
+        peer: String,
+    },
+}
+
+impl MediumKind {
+    /// The directive that configures it.
+    pub const fn directive(&self) -> &'static str {
+        match self {
+            MediumKind::Bcast { .. } => "bcast",
+            MediumKind::Mcast { .. } => "mcast",
+            MediumKind::Mcast6 { .. } => "mcast6",
+            MediumKind::Ucast { .. } => "ucast",
+            MediumKind::Ucast6 { .. } => "ucast6",
+        }
+    }
+
+    /// The interface as ha.cf names it: possibly an address label such as `eth0:0`.
+    pub fn interface(&self) -> Option<&str> {
+        match self {
+            MediumKind::Bcast { interface }
+            | MediumKind::Mcast { interface, .. }
+            | MediumKind::Mcast6 { interface, .. }
+            | MediumKind::Ucast { interface, .. }
+            | MediumKind::Ucast6 { interface, .. } => Some(interface),
+        }
+    }
 }
 
 /// A consistent configuration; a value of this type is usable.

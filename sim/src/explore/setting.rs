@@ -126,19 +126,14 @@ impl Setting {
 /// addresses, as everywhere in the simulator. What a broadcast brings back to its sender only shows that the medium
 /// works, so it is left out.
 fn routes(from: &Config, to: &Config, number: usize) -> Vec<Option<MediumId>> {
-    let interface = |kind: &MediumKind| match kind {
-        MediumKind::Bcast { interface } | MediumKind::Mcast { interface, .. } | MediumKind::Ucast { interface, .. } => {
-            interface.clone()
-        }
-    };
     let heard = |kind: &MediumKind| {
-        if let MediumKind::Ucast { peer, .. } = kind {
-            let addressed = peer.rsplit('.').next().and_then(|part| part.parse::<usize>().ok())?;
+        if let MediumKind::Ucast { peer, .. } | MediumKind::Ucast6 { peer, .. } = kind {
+            let addressed = peer.rsplit(['.', ':']).next().and_then(|part| part.parse::<usize>().ok())?;
             if addressed != number + 1 {
                 return None;
             }
         }
-        let position = to.media().iter().position(|medium| interface(&medium.kind) == interface(kind))?;
+        let position = to.media().iter().position(|medium| medium.kind.interface() == kind.interface())?;
         u16::try_from(position).ok().map(MediumId)
     };
     from.media().iter().map(|medium| heard(&medium.kind)).collect()

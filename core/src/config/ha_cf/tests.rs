@@ -87,6 +87,12 @@ fn good_values_are_accepted_and_bad_ones_refused() {
                 "eth0 239.0.0.1 694 1 2",
             ],
         ),
+        ("ucast6", &["eth0 fe80::1", "eth0 fe80::1%eth0", "eth0 h2"], &["eth0", "eth0 a b", "eth0 fe80::1%eth1"]),
+        (
+            "mcast6",
+            &["eth0 ff02::7 694 1 0", "eth0 ff05::1:2 1 255 1"],
+            &["eth0", "eth0 ff02::7 694 1 0 9", "eth0 239.0.0.1 694 1 0", "eth0 fe80::1 694 1 0", "eth0 ff02::7 0 1 0"],
+        ),
         ("node", &["h3", "h3 h4,h5"], &[]),
         ("hbaping", &[], &["x"]),
         ("rds", &[], &["x"]),
@@ -114,8 +120,6 @@ fn good_values_are_accepted_and_bad_ones_refused() {
 fn what_is_not_acted_on_says_so_once_a_line() {
     for (line, code) in [
         ("serial /dev/ttyS0", "W0201"),
-        ("mcast6 eth0 ff02::1 694 1 0", "W0201"),
-        ("ucast6 eth0 fe80::1", "W0201"),
         ("ping 10.0.0.254 10.0.0.253", "W0201"),
         ("ping6 fe80::1", "W0201"),
         ("ping_group routers 10.0.0.254 10.0.0.253", "W0201"),
@@ -174,6 +178,17 @@ fn media_keep_the_port_that_stood_before_them() {
     assert_eq!(
         media[2].kind,
         MediumKind::Mcast { interface: "eth1".into(), group, port: 2000, ttl: 2, loopback: true }
+    );
+}
+
+#[test]
+fn the_scope_of_an_ipv6_peer_is_its_interface() {
+    let media = parse("node h1\nucast6 eth0:1 fe80::2%eth0\nmcast6 eth1 ff02::7 2000 2 1\n").0.media;
+    assert_eq!(media[0].kind, MediumKind::Ucast6 { interface: "eth0:1".into(), peer: "fe80::2".into() });
+    let group = "ff02::7".parse().unwrap();
+    assert_eq!(
+        media[1].kind,
+        MediumKind::Mcast6 { interface: "eth1".into(), group, port: 2000, ttl: 2, loopback: true }
     );
 }
 
