@@ -184,10 +184,16 @@ fn check_medium(medium: &Medium, file: &FileName) -> Vec<Diagnostic> {
     let unresolved = match &medium.kind {
         MediumKind::Ucast { peer, .. } => resolve(peer).err().map(|why| (peer, "IPv4", why)),
         MediumKind::Ucast6 { peer, .. } => resolve6(peer).err().map(|why| (peer, "IPv6", why)),
+        MediumKind::Ping6 { host } => resolve6(host).err().map(|why| (host, "IPv6", why)),
+        MediumKind::Ping { .. } | MediumKind::PingGroup { .. } => {
+            let mut failures = medium.kind.hosts().iter().filter_map(|host| Some((host, "IPv4", resolve(host).err()?)));
+            failures.next()
+        }
         MediumKind::Bcast { .. } | MediumKind::Mcast { .. } | MediumKind::Mcast6 { .. } => None,
     };
     if let Some((peer, version, why)) = unresolved {
-        let message = format!("the peer [{peer}] has no {version} address: {why}");
+        let what = if medium.kind.is_ping() { "ping node" } else { "peer" };
+        let message = format!("the {what} [{peer}] has no {version} address: {why}");
         let problem = Diagnostic::new(Code::PeerUnresolved, file.clone(), medium.span, message);
         found.push(problem.help(format!("write an {version} address: names may not resolve while a machine boots")));
     }

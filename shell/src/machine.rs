@@ -12,6 +12,7 @@ use crate::net::vip::{self, Placed, VipError};
 use crate::process::{End, Finished, News, ScriptRun, Scripts};
 use crate::status::{self, MachineStatus};
 use crate::timer::Timer;
+use crate::transport::icmp::Icmp;
 use crate::transport::udp::{Change, Udp};
 use hb_core::config::{Resource, VirtualIp};
 use hb_core::ids::{MediumId, OpId};
@@ -40,6 +41,8 @@ pub(crate) mod token {
     pub(crate) const CONTROL: Token = Token(3);
     /// At most 64 media, so at most as many sockets.
     pub(crate) const MEDIA: Token = Token(16);
+    /// One for each version of IP.
+    pub(crate) const PINGS: Token = Token(112);
     pub(crate) const CLIENTS: Token = Token(128);
     pub(crate) const SCRIPTS: Token = Token(1024);
 }
@@ -54,6 +57,7 @@ pub(crate) struct Parts {
     pub(crate) timer: Timer,
     pub(crate) signals: Signals,
     pub(crate) udp: Udp,
+    pub(crate) icmp: Icmp,
     pub(crate) netlink: Netlink,
     pub(crate) announcer: Announcer,
     pub(crate) scripts: Scripts,
@@ -116,7 +120,8 @@ impl Machine {
             self.parts.timer.arm(deadline)?;
             self.armed = deadline;
         }
-        let patience = (self.parts.udp.is_ready() || !self.inputs.is_empty()).then_some(Duration::ZERO);
+        let patience = (self.parts.udp.is_ready() || self.parts.icmp.is_ready() || !self.inputs.is_empty())
+            .then_some(Duration::ZERO);
         match self.parts.poll.poll(&mut self.events, patience) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             result => result,
@@ -134,6 +139,7 @@ impl Machine {
                 token::CONTROL => self.parts.control.on_listener(self.parts.poll.registry()),
                 token if self.parts.control.owns(token) => self.parts.control.on_client(token),
                 token if token >= token::SCRIPTS => self.parts.scripts.on_readable(token),
+                token if token >= token::PINGS => self.parts.icmp.on_readable(token.0.saturating_sub(token::PINGS.0)),
                 token => self.parts.udp.on_readable(token.0.saturating_sub(token::MEDIA.0)),
             }
         }
@@ -185,7 +191,7 @@ impl Machine {
     /// The next packet as an input, if there is one.
     pub(crate) fn receive(&mut self) -> Option<Input<'_>> {
         self.from = None;
-        let packet = self.parts.udp.receive()?;
+        let packet = self.parts.udp.receive().or_else(|| self.parts.icmp.receive())?;
         self.from = Some(packet.from);
         Some(Input::Frame { medium: packet.medium, bytes: packet.bytes })
     }
@@ -233,7 +239,8 @@ impl Machine {
     pub(crate) fn perform(&mut self, action: Action) {
         match action {
             Action::Send { medium, frame } => {
-                if let Some(change) = self.parts.udp.send(medium, &frame) {
+                let udp = self.parts.udp.send(medium, &frame);
+                if let Some(change) = udp.or_else(|| self.parts.icmp.send(medium, &frame)) {
                     self.on_carrier(medium, change);
                 }
             }

@@ -188,7 +188,10 @@ impl Network {
     fn interfaces(&self, host: usize, one: Option<&str>) -> Vec<String> {
         match one {
             Some(one) => vec![one.to_owned()],
-            None => self.ports[host].iter().map(|port| port.interface.clone()).collect(),
+            None => {
+                let names = self.ports[host].iter().map(|port| port.interface.clone());
+                names.filter(|name| !name.is_empty()).collect()
+            }
         }
     }
 
@@ -354,6 +357,8 @@ fn port(kind: &MediumKind) -> Port {
         MediumKind::Mcast6 { group, port, loopback, .. } => {
             Reach::Group { group: (*group).into(), port: *port, loopback: *loopback }
         }
+        // It reaches no host; see `World::ping`.
+        MediumKind::Ping { .. } | MediumKind::Ping6 { .. } | MediumKind::PingGroup { .. } => Reach::One(None),
         MediumKind::Ucast { peer, .. } | MediumKind::Ucast6 { peer, .. } => {
             let number = peer.rsplit(['.', ':']).next().and_then(|part| part.parse::<usize>().ok());
             Reach::One(number.and_then(|number| number.checked_sub(1)))

@@ -60,7 +60,7 @@ pub fn write<'a>(
     let media: Vec<&[Medium]> = configs.map(Config::media).collect();
     let mut segments: Vec<&str> = Vec::new();
     for medium in media.iter().copied().flatten() {
-        if !segments.contains(&segment(medium)) {
+        if !medium.kind.is_ping() && !segments.contains(&segment(medium)) {
             segments.push(segment(medium));
         }
     }
@@ -113,6 +113,9 @@ fn build(packet: &Packet, medium: &Medium, frame: &mut Vec<u8>) -> io::Result<()
             let peer = peer.parse().unwrap_or_else(|_| in_network(NETWORK, last));
             let [a, b, c, _] = peer.octets();
             (in_network([a, b, c], number).into(), peer.into(), station(last), TTL)
+        }
+        MediumKind::Ping { .. } | MediumKind::Ping6 { .. } | MediumKind::PingGroup { .. } => {
+            return Err(io::Error::other("what goes to a ping node is not recorded"));
         }
         MediumKind::Ucast6 { peer, .. } => {
             let peer = peer.parse().unwrap_or_else(|_| link_local(last));

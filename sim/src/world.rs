@@ -27,8 +27,9 @@ use hb_core::ids::{MediumId, OpId};
 use hb_core::time::Instant;
 use hb_core::{Frame, Input, Node, Outcome, ResourceRun};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::hash::{Hash as _, Hasher as _};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// What is due, in the order in which it happens at one instant.
@@ -88,6 +89,8 @@ pub struct World {
     zero: Instant,
     hosts: Vec<Host>,
     network: Network,
+    /// Machines that would answer pings and are dead.
+    silent: BTreeSet<IpAddr>,
     /// What is true.
     pub ground: Ground,
     checks: Vec<Box<dyn Check>>,
@@ -138,6 +141,7 @@ impl World {
             zero: now,
             hosts,
             network: Network::new(seed, plan.configs(), &plan.net),
+            silent: BTreeSet::new(),
             ground,
             checks: check::all(plan),
             found: Vec::new(),

@@ -9,6 +9,7 @@ mod daemons;
 mod machines;
 mod mixed;
 mod outages;
+mod pings;
 mod recordings;
 mod scene;
 
@@ -22,7 +23,7 @@ type Test = (&'static str, fn() -> Outcome);
 
 fn tests() -> Vec<Test> {
     let world = [addresses::TESTS, announcements::TESTS, machines::TESTS, outages::TESTS].concat();
-    let daemons = [daemons::TESTS, mixed::TESTS, recordings::TESTS].concat();
+    let daemons = [daemons::TESTS, mixed::TESTS, pings::TESTS, recordings::TESTS].concat();
     [world, daemons].concat()
 }
 

@@ -23,16 +23,21 @@ const HA_CF: &str = "keepalive 250ms\ndeadtime 3\ninitdead 8\nauto_failback on\n
 
 /// A pair whose second machine runs the real program, with a group at home on each; `None` where it cannot run.
 fn pair(real_home: bool) -> Result<(Testbed, RealNode)> {
+    pair_with(real_home, "")
+}
+
+/// The same with more lines in ha.cf.
+pub(crate) fn pair_with(real_home: bool, more: &str) -> Result<(Testbed, RealNode)> {
     let home = if real_home { "h2" } else { "h1" };
     let setup = Setup {
         program: program(),
-        ha_cf: HA_CF.to_owned(),
+        ha_cf: format!("{HA_CF}{more}"),
         haresources: format!("{home} IPaddr2::10.77.0.100/24/eth0\n"),
         realtime: false,
         options: Vec::new(),
     };
     let mut testbed = Testbed::new(setup)?;
-    let real_cf = format!("node h1 h2\n{HA_CF}");
+    let real_cf = format!("node h1 h2\n{HA_CF}{more}");
     let keys = std::fs::read_to_string(testbed.directory(0).join("authkeys"))?;
     let directory = testbed.directory(1).join("real");
     let mut real = RealNode::new(&directory, &real_cf, &format!("{home} IPaddr2::10.77.0.100/24/eth0\n"), &keys)?;
@@ -44,7 +49,12 @@ fn pair(real_home: bool) -> Result<(Testbed, RealNode)> {
 }
 
 /// Waits, and adds what the real one logged if it is in vain.
-fn wait(testbed: &Testbed, real: &RealNode, what: &str, condition: impl FnMut(&Testbed) -> bool) -> Result<()> {
+pub(crate) fn wait(
+    testbed: &Testbed,
+    real: &RealNode,
+    what: &str,
+    condition: impl FnMut(&Testbed) -> bool,
+) -> Result<()> {
     let waited = testbed.wait_until(what, REAL_PATIENCE, condition);
     waited.map_err(|error| anyhow::anyhow!("{error:#}\n--- the real one\n{}", real.log()))
 }

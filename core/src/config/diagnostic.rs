@@ -124,7 +124,7 @@ codes! {
     MulticastGroup = "E0133", "The group of a `mcast` or `mcast6` line is no multicast address of its kind.";
     AfterMedia = "W0134", "A `udpport` or `baud` comes after media, which keep the value that stood before them.";
     UdpAlias = "W0135", "`udp` is an old name of `bcast`.";
-    DuplicateMedium = "W0136", "A medium is configured twice; the second mention is dropped.";
+    DuplicateMedium = "W0136", "A medium or ping node is configured twice; the second mention is dropped.";
     PingIsNode = "E0137", "A ping node has the name of a cluster node.";
     NotActedOn = "W0201", "A directive is understood, but this version does not act on it.";
     IpfailNotActedOn = "W0202", "ipfail is not run, so that a lost network will not move resources.";
@@ -167,7 +167,7 @@ codes! {
     KeyfileMode = "E0502", "The key file can be read by others.";
     NoInterface = "E0503", "This machine has no such interface.";
     NoScript = "E0504", "A resource script does not exist or cannot be executed.";
-    PeerUnresolved = "E0505", "The peer of a `ucast` or `ucast6` line has no address of its kind.";
+    PeerUnresolved = "E0505", "The peer of a `ucast` or `ucast6` line, or a host to ping, has no address of its kind.";
 
     ScenarioWord = "E0601", "The first word of a line of a scenario is unknown.";
     ScenarioValue = "E0602", "A word of a scenario is none of those that may stand there.";

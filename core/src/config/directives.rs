@@ -4,7 +4,7 @@ use alloc::string::{String, ToString};
 use core::fmt;
 use core::time::Duration;
 
-use super::media::IpVersion;
+use super::media::{IpVersion, Pings};
 use super::timing::parse_time;
 
 /// One row of the table.
@@ -32,8 +32,8 @@ pub(crate) enum Takes {
     Text,
     /// Names of nodes.
     Nodes,
-    /// Ping nodes; with `true` a group: its own name, then its members.
-    Pings { group: bool },
+    /// Ping nodes, or a group of them: its own name, then its members.
+    Pings(Pings),
     /// Interfaces, each a medium of its own.
     Bcast,
     /// An interface and a peer.
@@ -157,8 +157,7 @@ pub(crate) static TABLE: &[Directive] = &{
     use Acted::{NotYet, Refused, Yes};
     use IpVersion::{V4, V6};
     use Takes::{
-        Anything, Bcast, Choice, Client, Env, Flag, Illegal, Mcast, Nodes, Number, OtherMedium, Pings, Text, Time,
-        Ucast,
+        Anything, Bcast, Choice, Client, Env, Flag, Illegal, Mcast, Nodes, Number, OtherMedium, Text, Time, Ucast,
     };
     const BAUD: Takes = Choice(&["9600", "19200", "38400", "57600", "115200", "230400", "460800"]);
     [
@@ -180,9 +179,9 @@ pub(crate) static TABLE: &[Directive] = &{
         row("mcast", Mcast(V4), Yes, None),
         row("mcast6", Mcast(V6), Yes, None),
         row("ucast6", Ucast(V6), Yes, None),
-        row("ping", Pings { group: false }, NotYet, None),
-        row("ping6", Pings { group: false }, NotYet, None),
-        row("ping_group", Pings { group: true }, NotYet, None),
+        row("ping", Takes::Pings(Pings::V4), Yes, None),
+        row("ping6", Takes::Pings(Pings::V6), Yes, None),
+        row("ping_group", Takes::Pings(Pings::Group), Yes, None),
         row("hbaping", Illegal(NOT_BUILT), NotYet, None),
         row("rds", Illegal(NOT_BUILT), NotYet, None),
         row("tipc", Illegal(NOT_BUILT), NotYet, None),

@@ -18,6 +18,14 @@ pub(crate) enum IpVersion {
     V6,
 }
 
+/// The three directives of ping nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pings {
+    V4,
+    V6,
+    Group,
+}
+
 /// The media read so far, served or not.
 #[derive(Debug, Default)]
 pub(crate) struct Media {
@@ -119,6 +127,37 @@ impl Media {
                 report.advise(Code::ArgumentMissing, end, format_args!("{directive} needs five arguments"), usage);
             }
         }
+    }
+
+    /// `ping HOST...`, `ping6 HOST...`: one ping node each; `ping_group NAME HOST...`: one ping node.
+    pub(crate) fn ping(&mut self, pings: Pings, name: Word<'_>, hosts: &[Word<'_>], report: &mut Report) {
+        let kind = match (pings, hosts) {
+            (Pings::V4, _) => MediumKind::Ping { host: name.text.to_string() },
+            (Pings::V6, _) => MediumKind::Ping6 { host: name.text.to_string() },
+            (Pings::Group, []) => return,
+            (Pings::Group, hosts) => {
+                MediumKind::PingGroup { hosts: hosts.iter().map(|host| host.text.to_string()).collect() }
+            }
+        };
+        let medium = Medium { name: name.text.to_ascii_lowercase(), kind, port: 0, span: name.span };
+        if self.served.iter().any(|other| other.kind.is_ping() && other.name == medium.name) {
+            let message =
+                format_args!("ping node {} is configured already; the second mention is dropped", medium.name);
+            report.advise(Code::DuplicateMedium, medium.span, message, "remove it");
+        } else {
+            self.add(medium, report);
+        }
+    }
+
+    /// Whether any medium reaches members.
+    pub(crate) fn reaches_nobody(&self) -> bool {
+        self.served.iter().all(|medium| medium.kind.is_ping())
+    }
+
+    /// The names of the ping nodes and where they are configured.
+    pub(crate) fn pings(&self) -> impl Iterator<Item = (&str, Span)> {
+        let pings = self.served.iter().filter(|medium| medium.kind.is_ping());
+        pings.map(|medium| (medium.name.as_str(), medium.span))
     }
 
     /// A medium that this version does not serve.

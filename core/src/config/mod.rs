@@ -87,11 +87,11 @@ pub struct NodeConfig {
 /// One way to reach the peers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Medium {
-    /// The name of its links: the interface (CLUSTER a.2).
+    /// The name of its links: the interface; of a ping node its own (CLUSTER a.2).
     pub name: String,
     /// How packets travel.
     pub kind: MediumKind,
-    /// The UDP port; for multicast the one on its own line.
+    /// The UDP port; for multicast the one on its own line; 0 for a ping node.
     pub port: u16,
     /// Where ha.cf configures it.
     pub span: Span,
@@ -145,6 +145,21 @@ pub enum MediumKind {
         /// Name or address of the peer, as written but without a scope.
         peer: String,
     },
+    /// To a host that answers an ICMP echo: a ping node (CLUSTER e.1).
+    Ping {
+        /// Name or address, as written.
+        host: String,
+    },
+    /// The same with ICMPv6.
+    Ping6 {
+        /// Name or address, as written.
+        host: String,
+    },
+    /// To several hosts, of which one that answers is enough.
+    PingGroup {
+        /// Names or addresses, as written.
+        hosts: Vec<String>,
+    },
 }
 
 impl MediumKind {
@@ -156,6 +171,9 @@ impl MediumKind {
             MediumKind::Mcast6 { .. } => "mcast6",
             MediumKind::Ucast { .. } => "ucast",
             MediumKind::Ucast6 { .. } => "ucast6",
+            MediumKind::Ping { .. } => "ping",
+            MediumKind::Ping6 { .. } => "ping6",
+            MediumKind::PingGroup { .. } => "ping_group",
         }
     }
 
@@ -167,6 +185,29 @@ impl MediumKind {
             | MediumKind::Mcast6 { interface, .. }
             | MediumKind::Ucast { interface, .. }
             | MediumKind::Ucast6 { interface, .. } => Some(interface),
+            MediumKind::Ping { .. } | MediumKind::Ping6 { .. } | MediumKind::PingGroup { .. } => None,
+        }
+    }
+
+    /// Whether it leads to a ping node, and so never carries messages to members.
+    pub fn is_ping(&self) -> bool {
+        !self.hosts().is_empty()
+    }
+
+    /// The hosts of a ping node, in the order of ha.cf; empty for what reaches members.
+    pub fn hosts(&self) -> &[String] {
+        match self {
+            MediumKind::Ping { host } | MediumKind::Ping6 { host } => core::slice::from_ref(host),
+            MediumKind::PingGroup { hosts } => hosts,
+            _ => &[],
+        }
+    }
+
+    /// The field `info` of the messages to a ping node (WIRE 11).
+    pub(crate) const fn ping_info(&self) -> &'static str {
+        match self {
+            MediumKind::PingGroup { .. } => "ping_group",
+            _ => "ping",
         }
     }
 }
@@ -314,7 +355,7 @@ impl Config {
         self.settings.max_peer_deadtime.unwrap_or_else(usual)
     }
 
-    /// The names of ping nodes and ping groups; not acted on, but part of `ttl`.
+    /// The names of ping nodes and ping groups, which are part of `ttl`.
     pub fn ping_names(&self) -> &[String] {
         &self.ping_names
     }

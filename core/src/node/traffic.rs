@@ -36,13 +36,17 @@ pub(super) struct Drops {
 
 impl Node {
     pub(super) fn on_frame(&mut self, medium: MediumId, bytes: &[u8]) {
-        if medium.index() < self.config.media().len() && self.sender.is_newest_frame(bytes) {
+        // The keys are read while the node changes; sharing them costs one reference count.
+        let config = self.config.clone();
+        let known = config.media().get(medium.index());
+        if let Some(known) = known.filter(|known| known.kind.is_ping()) {
+            return self.on_echo(medium, known, bytes);
+        }
+        if known.is_some() && self.sender.is_newest_frame(bytes) {
             // Our own broadcast comes back: to the byte what we just signed, so it need not be verified.
             return self.hear_link(self.config.local(), medium);
         }
-        // The keys are read while the node changes; sharing them costs one reference count.
-        let config = self.config.clone();
-        let received = match config.media().get(medium.index()) {
+        let received = match known {
             None => Err(DropReason::NoSuchMedium),
             Some(_) => accept(&config, bytes),
         };
@@ -246,18 +250,19 @@ impl Node {
     }
 
     fn transmit(&mut self, frame: &Frame) {
-        for medium in (0..).map(MediumId).take(self.config.media().len()) {
+        let media = (0..).map(MediumId).zip(self.config.media());
+        for (medium, _) in media.filter(|(_, medium)| !medium.kind.is_ping()) {
             self.actions.0.push(Action::Send { medium, frame: frame.clone() });
         }
     }
 
     /// The wall clock, advanced by the monotonic one since it was last read; never zero, which receivers refuse (WIRE 7).
-    fn unix_time(&self) -> UnixTime {
+    pub(super) fn unix_time(&self) -> UnixTime {
         let (read, time) = *self.wall_clock;
         UnixTime(time.0.saturating_add(self.now.since(read).as_secs()).max(1))
     }
 
-    fn complain(&mut self, medium: MediumId, reason: DropReason) {
+    pub(super) fn complain(&mut self, medium: MediumId, reason: DropReason) {
         let drops = self.drops.entry(reason.kind()).or_default();
         drops.count = drops.count.saturating_add(1);
         if drops.complained.is_some_and(|at| self.now.since(at) < COMPLAIN_EVERY) {
@@ -318,7 +323,7 @@ impl Node {
 }
 
 /// Untrusted bytes turn into meaning in a function that cannot change state.
-fn accept<'a>(config: &crate::config::Config, bytes: &'a [u8]) -> Result<Message<'a>, DropReason> {
+pub(super) fn accept<'a>(config: &crate::config::Config, bytes: &'a [u8]) -> Result<Message<'a>, DropReason> {
     let authentic = config.keyring().verify(bytes)?;
     Ok(Message::parse(authentic)?)
 }

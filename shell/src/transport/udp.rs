@@ -11,15 +11,19 @@
 //! - a second program on the port goes unnoticed. Ours is bound alone, so that "port busy" is known at start.
 //!
 //! Packets of an interface that carries no medium are dropped and counted. An interface that is removed and created
-//! again is found under its new number, for receiving at the first packet, for sending at the first error.
+//! again is found under its new number, for receiving at the first packet, for sending at the first error: whatever the
+//! system refuses to send is tried once more with a new socket, and again with each packet, but not more often than
+//! [`RETRY_MIN`], doubling to [`RETRY_MAX`].
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use hb_core::config::{Medium, MediumKind};
 use hb_core::ids::MediumId;
+use hb_core::time::Instant;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use nix::errno::Errno;
@@ -28,13 +32,20 @@ use nix::sys::socket::{
     recvmsg, sendto, setsockopt, socket, sockopt,
 };
 
+use super::address;
 use super::interface::{Interface, device, is_device, look_up};
-use crate::sys;
+use crate::{clock, sys};
 
 /// The largest UDP datagram fits with room to spare; a heartbeat packet is one datagram (WIRE 13).
 const BUFFER: usize = 64 * 1024;
 /// Half a second of ten busy peers: what arrives while a suspended machine wakes must not be lost.
 const RECEIVE_QUEUE: usize = 1024 * 1024;
+/// After a failed attempt to open a medium again, wait at least so long ...
+const RETRY_MIN: Duration = Duration::from_millis(50);
+/// ... and at most so long: a cable that is back must not cost another dead time.
+const RETRY_MAX: Duration = Duration::from_secs(1);
+/// A full queue is a busy medium; one that is full for so many packets in a row is a broken one.
+const FULL_MAX: u32 = 20;
 /// "Low delay" of RFC 791, what 3.0.6 sets on `ucast`.
 const LOW_DELAY: i32 = 0x10;
 
@@ -148,6 +159,10 @@ struct Sender {
     socket: OwnedFd,
     to: SocketAddr,
     failing: Option<Errno>,
+    /// Packets in a row for which the queue was full.
+    full: u32,
+    /// When it may be opened again, and how long to wait after that.
+    retry: Option<(Instant, Duration)>,
     sent: Sent,
 }
 
@@ -189,7 +204,7 @@ impl Udp {
             control: nix::cmsg_space!(nix::libc::in6_pktinfo),
             strays: 0,
         };
-        for (id, medium) in (0..).map(MediumId).zip(media) {
+        for (id, medium) in (0..).map(MediumId).zip(media).filter(|(_, medium)| !medium.kind.is_ping()) {
             udp.open_medium(id, medium).map_err(|problem| OpenError {
                 directive: medium.kind.directive(),
                 interface: interface_of(&medium.kind).to_owned(),
@@ -219,7 +234,8 @@ impl Udp {
                 _ => By::Target(to.ip()),
             },
         });
-        let sender = Sender { medium: medium.clone(), socket, to, failing: None, sent: Sent::default() };
+        let sender =
+            Sender { medium: medium.clone(), socket, to, failing: None, full: 0, retry: None, sent: Sent::default() };
         self.senders.insert(id, sender);
         Ok(())
     }
@@ -274,10 +290,14 @@ impl Udp {
     pub fn send(&mut self, medium: MediumId, packet: &[u8]) -> Option<Change> {
         let sender = self.senders.get_mut(&medium)?;
         let mut result = sender.send(packet);
-        if result == Err(Errno::ENODEV) || result == Err(Errno::EADDRNOTAVAIL) {
-            let receiver = self.receivers.iter_mut().find(|receiver| receiver.takes(&sender.medium));
-            if sender.reopen(receiver).is_ok() {
-                result = sender.send(packet);
+        if sender.is_broken(result) {
+            let now = clock::now();
+            if sender.may_reopen(now) {
+                let receiver = self.receivers.iter_mut().find(|receiver| receiver.takes(&sender.medium));
+                if sender.reopen(receiver).is_ok() {
+                    result = sender.send(packet);
+                }
+                sender.note_attempt(now, result);
             }
         }
         sender.account(result)
@@ -315,15 +335,39 @@ impl Sender {
         }
     }
 
+    /// Whether another socket could help.
+    fn is_broken(&self, result: nix::Result<()>) -> bool {
+        match result {
+            // Too long for the medium, with any socket.
+            Ok(()) | Err(Errno::EMSGSIZE) => false,
+            Err(errno) => !is_full(errno) || self.full >= FULL_MAX,
+        }
+    }
+
+    fn may_reopen(&self, now: Instant) -> bool {
+        self.retry.is_none_or(|(at, _)| now >= at)
+    }
+
+    /// After an attempt to open the medium again; in vain unless the packet went out.
+    fn note_attempt(&mut self, now: Instant, result: nix::Result<()>) {
+        let wait = self.retry.map_or(RETRY_MIN, |(_, wait)| (wait * 2).min(RETRY_MAX));
+        self.retry = result.is_err().then(|| (now.plus(wait), wait));
+    }
+
     fn account(&mut self, result: nix::Result<()>) -> Option<Change> {
         match result {
             Ok(()) => self.sent.packets += 1,
-            // A full queue is a busy medium, not a broken one.
-            Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => {
+            Err(errno) if is_full(errno) => {
                 self.sent.queue_full += 1;
-                return None;
+                self.full = self.full.saturating_add(1);
+                if self.full < FULL_MAX {
+                    return None;
+                }
             }
             Err(_) => self.sent.refused += 1,
+        }
+        if !result.is_err_and(is_full) {
+            self.full = 0;
         }
         let before = std::mem::replace(&mut self.failing, result.err());
         match (before, self.failing) {
@@ -339,6 +383,10 @@ impl Sender {
         (self.socket, self.to) = open_sender(&self.medium, interface)?;
         receiver.map_or(Ok(()), |receiver| receiver.join(&self.medium, interface))
     }
+}
+
+fn is_full(errno: Errno) -> bool {
+    matches!(errno, Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM)
 }
 
 /// What arrived: its medium, source and length.
@@ -471,6 +519,9 @@ fn open_sender(medium: &Medium, interface: Interface) -> Result<(OwnedFd, Socket
             let unknown = |_| Problem::UnknownPeer(peer.clone(), version);
             crate::config::resolve(peer).map_err(unknown)?.into()
         }
+        MediumKind::Ping { .. } | MediumKind::Ping6 { .. } | MediumKind::PingGroup { .. } => {
+            return Err(Problem::UnknownInterface);
+        }
         MediumKind::Ucast6 { peer, .. } => {
             setsockopt(&socket, sockopt::ReusePort, &true)?;
             setsockopt(&socket, sockopt::Ipv6TClass, &LOW_DELAY)?;
@@ -505,11 +556,6 @@ fn new_socket(version: IpVersion) -> nix::Result<OwnedFd> {
         IpVersion::V6 => AddressFamily::Inet6,
     };
     socket(family, SockType::Datagram, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)
-}
-
-fn address(of: &SockaddrStorage) -> Option<SocketAddr> {
-    let v4 = of.as_sockaddr_in().map(|v4| SocketAddrV4::from(*v4).into());
-    v4.or_else(|| of.as_sockaddr_in6().map(|v6| SocketAddrV6::from(*v6).into()))
 }
 
 impl From<Errno> for Problem {

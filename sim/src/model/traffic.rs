@@ -73,7 +73,9 @@ impl Model {
     }
 
     fn transmit(&mut self, frame: &Frame) {
-        for medium in (0..).map(MediumId).take(self.config.media().len()) {
+        // Ping nodes are not modelled.
+        let media = (0..).map(MediumId).zip(self.config.media()).filter(|(_, medium)| !medium.kind.is_ping());
+        for (medium, _) in media {
             self.effects.0.push(Effect::Do(Action::Send { medium, frame: frame.clone() }));
         }
     }

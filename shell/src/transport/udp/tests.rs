@@ -121,3 +121,34 @@ fn packets_find_their_medium_by_interface_then_target_then_peer() {
         assert_eq!(found, medium, "{index} {target} {from}");
     }
 }
+
+#[test]
+fn a_broken_medium_is_opened_again_ever_more_rarely() {
+    let mut udp = Udp::open(&[ucast("127.0.0.1", free_port())]).unwrap();
+    let sender = udp.senders.get_mut(&MediumId(0)).unwrap();
+    let (mut now, mut waits) = (Instant::ORIGIN, Vec::new());
+    for _ in 0..7 {
+        assert!(sender.may_reopen(now));
+        sender.note_attempt(now, Err(Errno::ENODEV));
+        let (at, _) = sender.retry.unwrap();
+        waits.push(at.since(now).as_millis());
+        now = at;
+    }
+    assert_eq!(waits, [50, 100, 200, 400, 800, 1000, 1000]);
+    sender.note_attempt(now, Ok(()));
+    assert!(sender.may_reopen(now));
+}
+
+#[test]
+fn a_queue_that_stays_full_is_a_broken_medium() {
+    let mut udp = Udp::open(&[ucast("127.0.0.1", free_port())]).unwrap();
+    let sender = udp.senders.get_mut(&MediumId(0)).unwrap();
+    for _ in 1..FULL_MAX {
+        assert_eq!(sender.account(Err(Errno::ENOBUFS)), None);
+        assert!(!sender.is_broken(Err(Errno::ENOBUFS)));
+    }
+    assert_eq!(sender.account(Err(Errno::ENOBUFS)), Some(Change::Fails(Errno::ENOBUFS)));
+    assert!(sender.is_broken(Err(Errno::ENOBUFS)));
+    assert_eq!(sender.account(Ok(())), Some(Change::Works));
+    assert!(!sender.is_broken(Err(Errno::ENOBUFS)) && !sender.is_broken(Err(Errno::EMSGSIZE)));
+}
