@@ -22,6 +22,8 @@ pub(crate) enum Timer {
     NodeDead(NodeId),
     /// A link has been silent for the dead time of its node.
     LinkDead(NodeId, MediumId),
+    /// A ping node has not answered for its dead time.
+    PingDead(MediumId),
     /// Ask for the node list again.
     NodeList,
     /// Say `starting` again to who has not answered.

@@ -85,6 +85,7 @@ mod input;
 mod mark;
 pub mod membership;
 mod node;
+mod ping;
 pub mod resource;
 mod rng;
 pub mod time;
@@ -92,10 +93,12 @@ pub mod time;
 pub mod trace;
 pub mod wire;
 
-pub use action::{Action, Actions, ArpKind, Cancellation, ExitReason, Frame, Refusal, ResourceRun, Response, Urgency, Verb};
+pub use action::{
+    Action, Actions, ArpKind, Cancellation, ExitReason, Frame, Refusal, ResourceRun, Response, Urgency, Verb,
+};
 pub use drop_reason::{DropKind, DropReason};
 pub use event::{Decision, Event, Level};
 pub use input::{Carrier, Command, Failure, Input, LoadAverage, Outcome, Request, Which};
 pub use membership::Liveness;
-pub use node::{Boot, GroupStatus, Heard, LinkStatus, MediumStatus, Node, NodeStatus, Queues, Status};
+pub use node::{Boot, GroupStatus, Heard, LinkStatus, MediumStatus, Node, NodeStatus, PingNodeStatus, Queues, Status};
 pub use resource::{Doing, Why};

@@ -181,13 +181,26 @@ fn check_medium(medium: &Medium, file: &FileName) -> Vec<Diagnostic> {
     if let MediumKind::Serial { device, .. } = &medium.kind {
         return check_device(device, medium.span, file).into_iter().collect();
     }
-    let mut found: Vec<_> = check_interface(medium.kind.interface(), medium.span, file).into_iter().collect();
-    if let MediumKind::Ucast { peer, .. } = &medium.kind
-        && let Err(why) = resolve(peer)
-    {
-        let message = format!("the peer [{peer}] has no IPv4 address: {why}");
+    let interface = medium.kind.interface();
+    let mut found: Vec<_> =
+        interface.and_then(|interface| check_interface(interface, medium.span, file)).into_iter().collect();
+    let unresolved = match &medium.kind {
+        MediumKind::Ucast { peer, .. } => resolve(peer).err().map(|why| (peer, "IPv4", why)),
+        MediumKind::Ucast6 { peer, .. } => resolve6(peer).err().map(|why| (peer, "IPv6", why)),
+        MediumKind::Ping6 { host } => resolve6(host).err().map(|why| (host, "IPv6", why)),
+        MediumKind::Ping { .. } | MediumKind::PingGroup { .. } => {
+            let mut failures = medium.kind.hosts().iter().filter_map(|host| Some((host, "IPv4", resolve(host).err()?)));
+            failures.next()
+        }
+        MediumKind::Bcast { .. } | MediumKind::Mcast { .. } | MediumKind::Mcast6 { .. } | MediumKind::Serial { .. } => {
+            None
+        }
+    };
+    if let Some((peer, version, why)) = unresolved {
+        let what = if medium.kind.is_ping() { "ping node" } else { "peer" };
+        let message = format!("the {what} [{peer}] has no {version} address: {why}");
         let problem = Diagnostic::new(Code::PeerUnresolved, file.clone(), medium.span, message);
-        found.push(problem.help("write an IPv4 address: names may not resolve while a machine boots"));
+        found.push(problem.help(format!("write an {version} address: names may not resolve while a machine boots")));
     }
     found
 }
@@ -209,6 +222,13 @@ pub fn resolve(peer: &str) -> io::Result<std::net::Ipv4Addr> {
     let mut addresses = (peer, 0).to_socket_addrs()?.map(|address| address.ip());
     let v4 = addresses.find_map(|address| if let IpAddr::V4(v4) = address { Some(v4) } else { None });
     v4.ok_or_else(|| io::Error::other("only IPv6 addresses"))
+}
+
+/// The IPv6 address of a peer as ha.cf names it; waits for the resolver if it is a name.
+pub fn resolve6(peer: &str) -> io::Result<std::net::Ipv6Addr> {
+    let mut addresses = (peer, 0).to_socket_addrs()?.map(|address| address.ip());
+    let v6 = addresses.find_map(|address| if let IpAddr::V6(v6) = address { Some(v6) } else { None });
+    v6.ok_or_else(|| io::Error::other("only IPv4 addresses"))
 }
 
 /// *Ours*: 3.0.6 starts with an unknown interface on a ucast line, and then is deaf on that link.

@@ -21,6 +21,7 @@ use crate::render::Paint;
 use crate::script_env::{Surroundings, environment};
 use crate::store::{LastGeneration, Store, create_directory, random_bytes};
 use crate::timer::Timer;
+use crate::transport::icmp::Icmp;
 use crate::transport::serial::Serial;
 use crate::transport::udp::Udp;
 use anyhow::{Context as _, Result};
@@ -171,6 +172,7 @@ fn start(options: &Options, config: &Config, loaded: &Loaded) -> Result<(Daemon,
 fn assemble(options: &Options, config: &Config, log: &Log) -> Result<(Parts, Boot), Unable> {
     let poll = Poll::new().context("cannot poll").map_err(unable(1))?;
     let udp = Udp::open(config.media()).map_err(|error| Unable { code: 4, text: error.to_string() })?;
+    let icmp = Icmp::open(config.media()).map_err(|error| Unable { code: 4, text: error.to_string() })?;
     let mut netlink = Netlink::open().context("cannot talk to the kernel about addresses").map_err(unable(1))?;
     let announcer = Announcer::open()
         .context("cannot open a packet socket to announce addresses (needs root or CAP_NET_RAW)")
@@ -178,6 +180,7 @@ fn assemble(options: &Options, config: &Config, log: &Log) -> Result<(Parts, Boo
     remove_left_addresses(config, &mut netlink, log)?;
     let open = || -> Result<_> {
         udp.register(poll.registry(), token::MEDIA)?;
+        icmp.register(poll.registry(), token::PINGS)?;
         let mut timer = Timer::new()?;
         poll.registry().register(&mut timer, token::TIMER, Interest::READABLE)?;
         let mut signals = Signals::new([SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2])?;
@@ -197,7 +200,10 @@ fn assemble(options: &Options, config: &Config, log: &Log) -> Result<(Parts, Boo
     serial.tend(clock::now(), poll.registry());
     let boot = boot(options, config, log).map_err(unable(4))?;
     let (foreground, debug) = (options.foreground, options.debug.max(config.log().debug));
-    Ok((Parts { poll, timer, signals, udp, serial, netlink, announcer, scripts, control, foreground, debug }, boot))
+    Ok((
+        Parts { poll, timer, signals, udp, icmp, serial, netlink, announcer, scripts, control, foreground, debug },
+        boot,
+    ))
 }
 
 /// The flight recorder is worth a warning, not a refused start.

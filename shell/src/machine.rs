@@ -12,6 +12,7 @@ use crate::net::vip::{self, Placed, VipError};
 use crate::process::{End, Finished, News, ScriptRun, Scripts};
 use crate::status::{self, MachineStatus};
 use crate::timer::Timer;
+use crate::transport::icmp::Icmp;
 use crate::transport::serial::Serial;
 use crate::transport::udp::{Change, Udp};
 use hb_core::config::{Resource, VirtualIp};
@@ -28,7 +29,7 @@ use signal_hook_mio::v1_0::Signals;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub(crate) mod token {
     pub(crate) const CONTROL: Token = Token(3);
     /// At most 64 media, so at most as many sockets and terminals.
     pub(crate) const MEDIA: Token = Token(16);
+    /// One for each version of IP.
+    pub(crate) const PINGS: Token = Token(112);
     pub(crate) const CLIENTS: Token = Token(128);
     pub(crate) const SCRIPTS: Token = Token(1024);
 }
@@ -55,6 +58,7 @@ pub(crate) struct Parts {
     pub(crate) timer: Timer,
     pub(crate) signals: Signals,
     pub(crate) udp: Udp,
+    pub(crate) icmp: Icmp,
     pub(crate) serial: Serial,
     pub(crate) netlink: Netlink,
     pub(crate) announcer: Announcer,
@@ -83,7 +87,7 @@ pub(crate) struct Machine {
     armed: Instant,
     surroundings_due: Instant,
     /// Who sent the frame that is being handled.
-    from: Option<SocketAddrV4>,
+    from: Option<SocketAddr>,
     exit: Option<ExitReason>,
     /// Whether serial lines come first in the next look for packets, so that neither they nor UDP starve the other.
     serial_first: bool,
@@ -122,7 +126,7 @@ impl Machine {
             self.parts.timer.arm(deadline)?;
             self.armed = deadline;
         }
-        let packets_wait = self.parts.udp.is_ready() || self.parts.serial.is_ready();
+        let packets_wait = self.parts.udp.is_ready() || self.parts.icmp.is_ready() || self.parts.serial.is_ready();
         let patience = (packets_wait || !self.inputs.is_empty()).then_some(Duration::ZERO);
         match self.parts.poll.poll(&mut self.events, patience) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
@@ -142,6 +146,7 @@ impl Machine {
                 token if self.parts.control.owns(token) => self.parts.control.on_client(token),
                 token if token >= token::SCRIPTS => self.parts.scripts.on_readable(token),
                 token if self.parts.serial.owns(token) => self.parts.serial.on_event(token),
+                token if token >= token::PINGS => self.parts.icmp.on_readable(token.0.saturating_sub(token::PINGS.0)),
                 token => self.parts.udp.on_readable(token.0.saturating_sub(token::MEDIA.0)),
             }
         }
@@ -202,7 +207,7 @@ impl Machine {
             }
             self.note_lines();
         }
-        let packet = self.parts.udp.receive()?;
+        let packet = self.parts.udp.receive().or_else(|| self.parts.icmp.receive())?;
         self.from = Some(packet.from);
         Some(Input::Frame { medium: packet.medium, bytes: packet.bytes })
     }
@@ -254,7 +259,8 @@ impl Machine {
                 self.note_lines();
             }
             Action::Send { medium, frame, .. } => {
-                if let Some(change) = self.parts.udp.send(medium, &frame) {
+                let udp = self.parts.udp.send(medium, &frame);
+                if let Some(change) = udp.or_else(|| self.parts.icmp.send(medium, &frame)) {
                     self.on_carrier(medium, change);
                 }
             }

@@ -29,6 +29,7 @@ pub fn json(node: &Node, now: Instant, machine: &MachineStatus) -> Value {
             .map(|link| json!({"medium": link.medium, "up": link.up, "heard_ms": link.heard.map(ago)}));
         json!({
             "name": node.name,
+            "type": "normal",
             "status": node.status,
             "local": node.is_local,
             "gone": node.gone,
@@ -39,6 +40,19 @@ pub fn json(node: &Node, now: Instant, machine: &MachineStatus) -> Value {
             "native": node.native,
             "missing": node.missing,
             "links": links.collect::<Vec<_>>(),
+        })
+    });
+    let pings = status.pings().map(|ping| {
+        let heard = ping.heard.map(ago);
+        json!({
+            "name": ping.name,
+            "type": "ping",
+            "status": ping.status,
+            "local": false,
+            "gone": false,
+            "heard_ms": heard,
+            "deadtime_ms": millis(node.config().timing().deadping()),
+            "links": [{"medium": ping.name, "up": ping.status == "ping", "heard_ms": heard}],
         })
     });
     let groups = status.groups().map(|group| {
@@ -69,7 +83,7 @@ pub fn json(node: &Node, now: Instant, machine: &MachineStatus) -> Value {
         "dialect_version": native,
         "dialect_kept_by": kept_by,
         "clogged": status.is_clogged(),
-        "nodes": nodes.collect::<Vec<_>>(),
+        "nodes": nodes.chain(pings).collect::<Vec<_>>(),
         "groups": groups.collect::<Vec<_>>(),
         "media": media.collect::<Vec<_>>(),
         "dropped": status.drops().map(|(kind, count)| (kind.word().to_owned(), json!(count))).collect::<serde_json::Map<_, _>>(),

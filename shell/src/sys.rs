@@ -6,7 +6,7 @@
 use std::ffi::c_int;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -122,6 +122,30 @@ pub(crate) fn set_multicast_interface(socket: impl AsFd, index: u32, address: Ip
 pub(crate) fn own_descriptor(port: serialport::TTYPort) -> OwnedFd {
     // SAFETY: `into_raw_fd` gives up the descriptor, so that nobody else closes it.
     unsafe { OwnedFd::from_raw_fd(port.into_raw_fd()) }
+}
+
+/// Chooses the interface, by its index, of outgoing IPv6 multicasts (IPV6_MULTICAST_IF), and whether they come back
+/// (IPV6_MULTICAST_LOOP).
+pub(crate) fn set_multicast6(socket: impl AsFd, index: u32, loopback: bool) -> io::Result<()> {
+    set_ipv6_option(&socket, libc::IPV6_MULTICAST_IF, &c_int::try_from(index).unwrap_or(0))?;
+    set_ipv6_option(&socket, libc::IPV6_MULTICAST_LOOP, &c_int::from(loopback))
+}
+
+/// Enters an IPv6 multicast group on the interface of that index (IPV6_ADD_MEMBERSHIP).
+pub(crate) fn join_group6(socket: impl AsFd, group: Ipv6Addr, index: u32) -> io::Result<()> {
+    let request =
+        libc::ipv6_mreq { ipv6mr_multiaddr: libc::in6_addr { s6_addr: group.octets() }, ipv6mr_interface: index };
+    set_ipv6_option(&socket, libc::IPV6_ADD_MEMBERSHIP, &request)
+}
+
+/// `value` is a plain C value of the type that the option takes.
+fn set_ipv6_option<T: Copy>(socket: &impl AsFd, option: c_int, value: &T) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0);
+    let socket = socket.as_fd().as_raw_fd();
+    // SAFETY: pointer and length describe `value`, which the call only reads.
+    let result =
+        unsafe { libc::setsockopt(socket, libc::IPPROTO_IPV6, option, std::ptr::from_ref(value).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 // ---- network ----

@@ -135,10 +135,22 @@ impl Testbed {
     pub fn power_on(&mut self, which: usize, mounts: &[Mount]) -> Result<()> {
         ensure!(self.seats[which].is_none(), "{} is on already", NAMES[which]);
         let machine = Machine::new(NAMES[which], mounts)?;
-        let host = which + 1;
-        let service = self.lab.plug(&machine, "eth0", self.networks[0], &[format!("10.77.0.{host}/24").parse()?])?;
-        let heartbeat = self.lab.plug(&machine, "eth1", self.networks[1], &[format!("10.78.0.{host}/24").parse()?])?;
+        let service = wire(&mut self.lab, &machine, self.networks[0], which, Net::Service)?;
+        let heartbeat = wire(&mut self.lab, &machine, self.networks[1], which, Net::Heartbeat)?;
         self.seats[which] = Some(Seat { daemon: None, machine, cables: [service, heartbeat] });
+        Ok(())
+    }
+
+    /// Takes an interface out of a running machine: the system forgets it.
+    pub fn unplug(&mut self, which: usize, net: Net) -> Result<()> {
+        let cable = self.seat(which)?.cables[net as usize];
+        Ok(self.lab.unplug(cable)?)
+    }
+
+    /// Puts a new interface of the old name and address into a running machine.
+    pub fn plug(&mut self, which: usize, net: Net) -> Result<()> {
+        let seat = self.seats[which].as_mut().with_context(|| format!("{} is off", NAMES[which]))?;
+        seat.cables[net as usize] = wire(&mut self.lab, &seat.machine, self.networks[net as usize], which, net)?;
         Ok(())
     }
 
@@ -279,6 +291,12 @@ impl Testbed {
         }
         Ok(())
     }
+}
+
+fn wire(lab: &mut Lab, machine: &Machine, network: Network, which: usize, net: Net) -> Result<Cable> {
+    let (interface, host) = (["eth0", "eth1"][net as usize], which + 1);
+    let address = format!("10.{}.0.{host}/24", [77, 78][net as usize]).parse()?;
+    Ok(lab.plug(machine, interface, network, &[address])?)
 }
 
 /// One question to the daemon whose control socket is in `run_dir`; at most a minute for the answer.

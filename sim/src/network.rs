@@ -6,9 +6,9 @@
 //! | medium | reaches |
 //! |---|---|
 //! | `bcast` | every interface of that name, the sender's own included |
-//! | `mcast` | those among them that joined the same group and port; the sender's own if it loops back |
+//! | `mcast`, `mcast6` | those among them that joined the same group and port; the sender's own if it loops back |
 //! | `serial` | the first other host that has a device of that name: a null-modem cable; at the speed of its `baud` |
-//! | `ucast` | the one host that has the address; hosts have the numbers 1, 2, ... as its last part |
+//! | `ucast`, `ucast6` | the one host that has the address; hosts have the numbers 1, 2, ... as its last part |
 
 pub(crate) mod luck;
 
@@ -18,7 +18,7 @@ use hb_core::ids::MediumId;
 use hb_core::time::Instant;
 use luck::Luck;
 use std::collections::{BTreeSet, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// What a packet needs to come back to its own host.
@@ -53,7 +53,7 @@ struct Port {
 enum Reach {
     Broadcast,
     Group {
-        group: Ipv4Addr,
+        group: IpAddr,
         port: u16,
         loopback: bool,
     },
@@ -211,10 +211,11 @@ impl Network {
 
     /// The interfaces that `None` stands for when cables are cut: those of the host's media.
     fn interfaces(&self, host: usize, one: Option<&str>) -> Vec<String> {
-        match one {
-            Some(one) => vec![one.to_owned()],
-            None => self.ports[host].iter().map(|port| port.interface.clone()).collect(),
+        if let Some(one) = one {
+            return vec![one.to_owned()];
         }
+        let names = self.ports[host].iter().map(|port| port.interface.clone());
+        names.filter(|name| !name.is_empty()).collect()
     }
 
     /// Cuts one or both directions of a host's cables.
@@ -384,18 +385,23 @@ impl Link {
 }
 
 fn port(kind: &MediumKind) -> Port {
-    match kind {
-        MediumKind::Bcast { interface } => Port { interface: interface.clone(), reach: Reach::Broadcast },
-        MediumKind::Mcast { interface, group, port, loopback, .. } => Port {
-            interface: interface.clone(),
-            reach: Reach::Group { group: *group, port: *port, loopback: *loopback },
-        },
-        MediumKind::Serial { device, baud } => Port { interface: device.clone(), reach: Reach::Wire { baud: *baud } },
-        MediumKind::Ucast { interface, peer } => {
-            let number = peer.rsplit('.').next().and_then(|part| part.parse::<usize>().ok());
-            Port { interface: interface.clone(), reach: Reach::One(number.and_then(|number| number.checked_sub(1))) }
+    let reach = match kind {
+        MediumKind::Bcast { .. } => Reach::Broadcast,
+        MediumKind::Mcast { group, port, loopback, .. } => {
+            Reach::Group { group: (*group).into(), port: *port, loopback: *loopback }
         }
-    }
+        MediumKind::Mcast6 { group, port, loopback, .. } => {
+            Reach::Group { group: (*group).into(), port: *port, loopback: *loopback }
+        }
+        MediumKind::Serial { baud, .. } => Reach::Wire { baud: *baud },
+        // It reaches no host; see `World::ping`.
+        MediumKind::Ping { .. } | MediumKind::Ping6 { .. } | MediumKind::PingGroup { .. } => Reach::One(None),
+        MediumKind::Ucast { peer, .. } | MediumKind::Ucast6 { peer, .. } => {
+            let number = peer.rsplit(['.', ':']).next().and_then(|part| part.parse::<usize>().ok());
+            Reach::One(number.and_then(|number| number.checked_sub(1)))
+        }
+    };
+    Port { interface: kind.interface().unwrap_or_default().to_owned(), reach }
 }
 
 impl Reach {

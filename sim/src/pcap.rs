@@ -16,7 +16,7 @@ use etherparse::PacketBuilder;
 use hb_core::config::{Config, Medium, MediumKind};
 use hb_core::time::Instant;
 use std::io::{self, Write};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The network of media that name no address.
 const NETWORK: [u8; 3] = [10, 0, 0];
@@ -60,7 +60,7 @@ pub fn write<'a>(
     let media: Vec<&[Medium]> = configs.map(Config::media).collect();
     let mut segments: Vec<&str> = Vec::new();
     for medium in media.iter().copied().flatten() {
-        if !segments.contains(&segment(medium)) {
+        if !medium.kind.is_ping() && !segments.contains(&segment(medium)) {
             segments.push(segment(medium));
         }
     }
@@ -88,35 +88,55 @@ pub fn write<'a>(
 }
 
 fn segment(medium: &Medium) -> &str {
-    medium.kind.interface()
+    medium.kind.interface().unwrap_or_default()
 }
 
 /// The packet with its headers.
 fn build(packet: &Packet, medium: &Medium, frame: &mut Vec<u8>) -> io::Result<()> {
     let number = u8::try_from(packet.from + 1).unwrap_or(u8::MAX);
+    let last = u8::try_from(packet.to + 1).unwrap_or(u8::MAX);
     let in_network = |[a, b, c]: [u8; 3], last| Ipv4Addr::new(a, b, c, last);
-    let (source, destination, hardware, ttl) = match &medium.kind {
-        MediumKind::Bcast { .. } => (in_network(NETWORK, number), in_network(NETWORK, 255), [0xff; 6], TTL),
+    let (source, destination, hardware, ttl): (IpAddr, IpAddr, _, _) = match &medium.kind {
+        // A capture has no serial lines: what goes over one looks like a broadcast.
+        MediumKind::Bcast { .. } | MediumKind::Serial { .. } => {
+            (in_network(NETWORK, number).into(), in_network(NETWORK, 255).into(), [0xff; 6], TTL)
+        }
         MediumKind::Mcast { group, ttl, .. } => {
             let [_, b, c, d] = group.octets();
-            (in_network(NETWORK, number), *group, [0x01, 0x00, 0x5e, b & 0x7f, c, d], *ttl)
+            (in_network(NETWORK, number).into(), (*group).into(), [0x01, 0x00, 0x5e, b & 0x7f, c, d], *ttl)
         }
-        // A capture has no serial lines: what goes over one looks like a broadcast.
-        MediumKind::Serial { .. } => (in_network(NETWORK, number), in_network(NETWORK, 255), [0xff; 6], TTL),
+        MediumKind::Mcast6 { group, ttl, .. } => {
+            let [.., a, b, c, d] = group.octets();
+            (link_local(number).into(), (*group).into(), [0x33, 0x33, a, b, c, d], *ttl)
+        }
+        // A name is resolved by nobody here; the receiver is known all the same.
         MediumKind::Ucast { peer, .. } => {
-            let last = u8::try_from(packet.to + 1).unwrap_or(u8::MAX);
-            // A name is resolved by nobody here; the receiver is known all the same.
             let peer = peer.parse().unwrap_or_else(|_| in_network(NETWORK, last));
             let [a, b, c, _] = peer.octets();
-            (in_network([a, b, c], number), peer, station(last), TTL)
+            (in_network([a, b, c], number).into(), peer.into(), station(last), TTL)
+        }
+        MediumKind::Ping { .. } | MediumKind::Ping6 { .. } | MediumKind::PingGroup { .. } => {
+            return Err(io::Error::other("what goes to a ping node is not recorded"));
+        }
+        MediumKind::Ucast6 { peer, .. } => {
+            let peer = peer.parse().unwrap_or_else(|_| link_local(last));
+            let mut own = peer.segments();
+            own[7] = u16::from(number);
+            (Ipv6Addr::from(own).into(), peer.into(), station(last), TTL)
         }
     };
     let port = EPHEMERAL.saturating_add(packet.medium.0);
-    PacketBuilder::ethernet2(station(number), hardware)
-        .ipv4(source.octets(), destination.octets(), ttl)
-        .udp(port, medium.port)
-        .write(frame, &packet.frame)
-        .map_err(io::Error::other)
+    let ethernet = PacketBuilder::ethernet2(station(number), hardware);
+    let ip = match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => ethernet.ipv4(source.octets(), destination.octets(), ttl),
+        (IpAddr::V6(source), IpAddr::V6(destination)) => ethernet.ipv6(source.octets(), destination.octets(), ttl),
+        _ => unreachable!("each medium has one version of IP"),
+    };
+    ip.udp(port, medium.port).write(frame, &packet.frame).map_err(io::Error::other)
+}
+
+fn link_local(number: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, u16::from(number))
 }
 
 /// A locally administered address: a host's, by its number.

@@ -28,8 +28,9 @@ use hb_core::time::Instant;
 use hb_core::wire::serial::{Framer, Outbox};
 use hb_core::{Frame, Input, Node, Outcome, ResourceRun};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::hash::{Hash as _, Hasher as _};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// What is due, in the order in which it happens at one instant.
@@ -100,6 +101,8 @@ pub struct World {
     zero: Instant,
     hosts: Vec<Host>,
     network: Network,
+    /// Machines that would answer pings and are dead.
+    silent: BTreeSet<IpAddr>,
     /// What is true.
     pub ground: Ground,
     checks: Vec<Box<dyn Check>>,
@@ -154,6 +157,7 @@ impl World {
             zero: now,
             hosts,
             network: Network::new(seed, plan.configs(), &plan.net),
+            silent: BTreeSet::new(),
             ground,
             checks: check::all(plan),
             found: Vec::new(),
@@ -322,7 +326,13 @@ impl World {
                 self.contact.hear(self.now, host, packet.from, label);
             }
             let frame = Frame::from(message);
-            self.tell(&Fact::Arrives(&Arrival { to: host, from: packet.from, life: packet.life, frame: &frame, label }));
+            self.tell(&Fact::Arrives(&Arrival {
+                to: host,
+                from: packet.from,
+                life: packet.life,
+                frame: &frame,
+                label,
+            }));
             self.step(host, Input::Frame { medium: packet.medium, bytes: &frame });
         }
         self.framers.insert((host, packet.medium), framer);

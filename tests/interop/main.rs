@@ -10,6 +10,7 @@ mod compression;
 mod joining;
 mod loss;
 mod media;
+mod pings;
 mod scene;
 mod strangers;
 mod three;
@@ -49,6 +50,7 @@ fn tests() -> Vec<Test> {
         joining::tests(),
         loss::tests(),
         media::tests(),
+        pings::tests(),
         strangers::tests(),
         three::tests(),
     ]

@@ -198,6 +198,13 @@ impl Scene {
         Ok(())
     }
 
+    /// One more machine in the service network, which answers whoever pings it at 10.77.0.`number`.
+    pub(crate) fn plug_host(&mut self, number: u8) -> Result<Machine> {
+        let host = Machine::new(&format!("host{number}"), &[])?;
+        self.lab.plug(&host, "eth0", self.service, &[format!("10.77.0.{number}/24").parse()?])?;
+        Ok(host)
+    }
+
     /// A power failure: everything in the machine is gone, its addresses too.
     pub(crate) fn power_off(&mut self, which: usize) -> Result<()> {
         self.kill(which)?;
@@ -297,8 +304,8 @@ impl Scene {
     fn ours_says(&self, which: usize) -> Result<String> {
         ensure!(self.seats[which].daemon.is_some());
         let status = self.status(which)?;
-        let nodes = status["nodes"].as_array().context("no nodes")?;
-        let nodes = nodes.iter().map(|node| node["status"].as_str().unwrap_or("?"));
+        let nodes = status["nodes"].as_array().context("no nodes")?.iter().filter(|node| node["type"] != "ping");
+        let nodes = nodes.map(|node| node["status"].as_str().unwrap_or("?"));
         let stable = status["stable"] == true && status["active"] == true;
         let holds = if stable { status["holding"].as_str().unwrap_or("?") } else { "transition" };
         Ok(nodes.chain([holds]).collect::<Vec<_>>().join(" "))
@@ -311,14 +318,30 @@ impl Scene {
         let configured = self.seats[which].plan.ha_cf.lines().find_map(|line| line.strip_prefix("node "));
         let mut said = Vec::new();
         for node in configured.unwrap_or_default().split_whitespace() {
-            // The exit code tells dead from alive, too.
-            let mut command = Command::new("/usr/bin/cl_status");
-            command.args(["nodestatus", node]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-            let output = self.machine(which)?.spawn(command)?.wait_with_output()?;
-            said.push(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+            said.push(self.real_says_of(which, node)?);
         }
         said.push(ask(&["rscstatus"])?.trim().to_owned());
         Ok(said.join(" "))
+    }
+
+    /// The status of a node as a real one says it.
+    fn real_says_of(&self, which: usize, node: &str) -> Result<String> {
+        // The exit code tells dead from alive, too.
+        let mut command = Command::new("/usr/bin/cl_status");
+        command.args(["nodestatus", node]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let output = self.machine(which)?.spawn(command)?.wait_with_output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// The status of a ping node as `which` says it; empty while it says nothing.
+    pub(crate) fn says_of_ping(&self, which: usize, host: &str) -> String {
+        if self.seats[which].real.is_some() {
+            return self.real_says_of(which, host).unwrap_or_default();
+        }
+        let status = self.status(which).unwrap_or_default();
+        let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
+        let node = nodes.into_iter().find(|node| node["name"] == host).unwrap_or_default();
+        node["status"].as_str().unwrap_or_default().to_owned()
     }
 
     /// Which machines have which address, as the kernel knows: `A@h1 B@h2`, `A@h1+h2 B@-`.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hb_shell::net::echo::Probe;
+use hb_shell::net::netlink::Address;
 use hb_shell::testbed::{Net, Setup, Testbed, VIRTUAL_ADDRESS};
 use libtest_mimic::Completion;
 use nix::sys::signal::{Signal, kill};
@@ -26,6 +27,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("daemons::an_address_left_by_a_killed_daemon_is_removed_at_its_start", left_behind),
     ("daemons::scripts_run_in_order_around_the_address", scripts),
     ("daemons::unicast_and_multicast_carry_a_pair_too", other_media),
+    ("daemons::ipv6_unicast_and_multicast_carry_a_pair_at_once", ipv6_media),
+    ("daemons::media_outlive_the_interfaces_they_use", new_interface),
     ("daemons::noise_on_the_port_changes_nothing", noise),
     ("daemons::what_cannot_start_says_why_in_one_line", bad_starts),
     ("daemons::the_letters_of_the_original_work", letters),
@@ -55,7 +58,7 @@ pub(crate) fn settled(setup: Setup) -> Result<Testbed> {
 }
 
 /// Both nodes are active and stable and `owner` has the address.
-fn rests(testbed: &Testbed, owner: usize) -> bool {
+pub(crate) fn rests(testbed: &Testbed, owner: usize) -> bool {
     let calm = |which| testbed.active_nodes(which) == 2 && testbed.is_stable(which);
     calm(0) && calm(1) && testbed.is_owned_by(&[owner])
 }
@@ -232,6 +235,78 @@ fn other_media() -> Outcome {
         let testbed = settled(setup)?;
         ensure!(testbed.active_nodes(0) == 2, "{media}");
     }
+    Ok(Completion::Completed)
+}
+
+fn ipv6_media() -> Outcome {
+    let mut setup = setup(false);
+    // Both use the same port; each on a network of its own, so that each link can be told from the other.
+    let media = "ucast6 eth1 fe80::1%eth1\nucast6 eth1 fe80::2\nmcast6 eth0 ff02::7 694 1 0\n";
+    setup.ha_cf = setup.ha_cf.replace("bcast eth1\n", media);
+    let mut testbed = Testbed::new(setup)?;
+    for which in 0..2 {
+        let mut netlink = testbed.machine(which)?.netlink()?;
+        for interface in ["eth0", "eth1"] {
+            let link = netlink.link(interface)?.index;
+            let ip = format!("fe80::{}", which + 1).parse()?;
+            let (broadcast, label, protocol, is_secondary) = (None, None, 0, false);
+            netlink.add_address(&Address { link, ip, prefix: 64, broadcast, label, protocol, is_secondary })?;
+        }
+    }
+    testbed.start(0)?;
+    testbed.start(1)?;
+    testbed.wait_until("the pair forms", PATIENCE, |testbed| rests(testbed, 0))?;
+    for which in [0, 1] {
+        let peer = ["h2", "h1"][which];
+        let both = |testbed: &Testbed| {
+            ["eth0", "eth1"].iter().all(|link| testbed.log(which).contains(&format!("Link {peer}:{link} up.")))
+        };
+        testbed.wait_until("both links are up", PATIENCE, both)?;
+        ensure!(testbed.status(which)?["strays"] == 0);
+    }
+
+    // One alone carries the pair, whichever it is.
+    testbed.set_joined(0, Net::Heartbeat, false)?;
+    testbed.wait_until("ucast6 is lost", PATIENCE, |testbed| testbed.log(1).contains("Link h1:eth1 dead."))?;
+    testbed.set_joined(0, Net::Heartbeat, true)?;
+    testbed
+        .wait_until("ucast6 is back", PATIENCE, |testbed| testbed.log(1).matches("Link h1:eth1 up.").count() == 2)?;
+    testbed.set_joined(0, Net::Service, false)?;
+    testbed.wait_until("mcast6 is lost", PATIENCE, |testbed| testbed.log(1).contains("Link h1:eth0 dead."))?;
+    ensure!(rests(&testbed, 0) && !testbed.log(1).contains("is dead ("), "{}", testbed.log(1));
+    Ok(Completion::Completed)
+}
+
+fn new_interface() -> Outcome {
+    let mut setup = setup(false);
+    // All kinds on the interface that goes; the service network is the spare that keeps the pair together.
+    let media = "ucast eth1 10.78.0.1\nucast eth1 10.78.0.2\nmcast eth1 225.0.0.7 6940 1 0\nbcast eth0\n";
+    setup.ha_cf = setup.ha_cf.replace("bcast eth1\n", media);
+    let mut testbed = settled(setup)?;
+    let media_of = |testbed: &Testbed, works: bool| {
+        let status = testbed.status(0).unwrap_or_default();
+        let media = status["media"].as_array().map_or(&[][..], Vec::as_slice);
+        media.iter().filter(|medium| medium["name"] == "eth1").all(|medium| medium["carrier"] == works)
+    };
+    let links = |testbed: &Testbed, which: usize, up: bool| {
+        let status = testbed.status(which).unwrap_or_default();
+        let links = status["nodes"][1 - which]["links"].as_array().map_or(&[][..], Vec::as_slice);
+        let mut heard = links.iter().filter(|link| link["medium"] == "eth1");
+        // Of two ucast lines only the one towards the peer is its link.
+        if up { heard.filter(|link| link["up"] == true).count() == 2 } else { heard.all(|link| link["up"] == false) }
+    };
+    for round in 1..=2 {
+        testbed.wait_until("all links work", PATIENCE, |testbed| links(testbed, 0, true) && links(testbed, 1, true))?;
+        testbed.unplug(0, Net::Heartbeat)?;
+        testbed.wait_until("the media fail", PATIENCE, |testbed| media_of(testbed, false))?;
+        testbed
+            .wait_until("the links die", PATIENCE, |testbed| links(testbed, 0, false) && links(testbed, 1, false))?;
+        ensure!(testbed.log(0).matches("Link h2:eth1 dead.").count() == 2 * round, "{}", testbed.log(0));
+        testbed.plug(0, Net::Heartbeat)?;
+        testbed.wait_until("the media work", PATIENCE, |testbed| media_of(testbed, true))?;
+    }
+    testbed.wait_until("the links are back", PATIENCE, |testbed| links(testbed, 0, true) && links(testbed, 1, true))?;
+    ensure!(rests(&testbed, 0) && !testbed.log(1).contains("is dead ("), "{}", testbed.log(1));
     Ok(Completion::Completed)
 }
 

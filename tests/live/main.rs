@@ -8,6 +8,7 @@ mod announcements;
 mod daemons;
 mod machines;
 mod outages;
+mod pings;
 mod recordings;
 mod scene;
 mod serial;
@@ -22,7 +23,7 @@ type Test = (&'static str, fn() -> Outcome);
 
 fn tests() -> Vec<Test> {
     let world = [addresses::TESTS, announcements::TESTS, machines::TESTS, outages::TESTS].concat();
-    let daemons = [daemons::TESTS, recordings::TESTS, serial::TESTS].concat();
+    let daemons = [daemons::TESTS, pings::TESTS, recordings::TESTS, serial::TESTS].concat();
     [world, daemons].concat()
 }
 

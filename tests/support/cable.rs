@@ -41,11 +41,11 @@ impl NullModem {
     pub fn new(paths: [PathBuf; 2]) -> Result<NullModem> {
         let ends = Arc::new([Mutex::new(None), Mutex::new(None)]);
         let stop = Arc::new(AtomicBool::new(false));
-        let (carried, stopped) = (Arc::clone(&ends), Arc::clone(&stop));
+        let (joined, stopped) = (Arc::clone(&ends), Arc::clone(&stop));
         let carrier = std::thread::Builder::new().name("null modem".to_owned()).spawn(move || {
             while !stopped.load(Ordering::Acquire) {
-                carry(&carried[0], &carried[1]);
-                carry(&carried[1], &carried[0]);
+                carry(&joined[0], &joined[1]);
+                carry(&joined[1], &joined[0]);
                 std::thread::sleep(LOOK_EVERY);
             }
         })?;

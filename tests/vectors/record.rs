@@ -11,6 +11,8 @@ pub(crate) struct Record {
     pub(crate) transport: String,
     pub(crate) msgfmt: String,
     pub(crate) packet: Vec<u8>,
+    /// The whole ICMP packet around it; empty for other transports.
+    pub(crate) icmp: Vec<u8>,
     pub(crate) tail: Vec<u8>,
     pub(crate) fields: Fields<'static>,
     pub(crate) inner: Vec<Inner>,
@@ -81,6 +83,7 @@ fn record(json: &Json) -> Record {
         transport: text(&config["transport"]),
         msgfmt: text(&config["msgfmt"]),
         packet: hex(&json["hex"]),
+        icmp: if json["icmp"].is_null() { Vec::new() } else { hex(&json["icmp"]) },
         tail: hex(&json["tail"]),
         fields: fields(&json["fields"]),
         inner: json["inner"].as_object().into_iter().flatten().map(|(field, inner)| inner_of(field, inner)).collect(),

@@ -5,6 +5,7 @@ mod record;
 use hb_core::auth::{AuthError, Framing, Keyring, MsgFormat, Sealing, VerifyError};
 use hb_core::wire::message::{Body, Message};
 use hb_core::wire::{self, Algorithm, Compression, Fields, Format, Value, WireError, compress};
+use hb_shell::transport::{icmp, udp::IpVersion};
 use record::Record;
 
 /// Every line of a file, each failure reported with the vector's name.
@@ -91,6 +92,27 @@ fn every_packet_is_written_again_from_its_typed_message() {
         let again = sealed(record, &record.signing(record.signer()), message.to_fields());
         assert_eq!(again.escape_ascii().to_string(), expected.escape_ascii().to_string(), "{}", record.name);
     });
+}
+
+#[test]
+fn every_echo_is_wrapped_and_unwrapped_as_the_original_does() {
+    let (mut requests, mut replies) = (0, 0);
+    for record in record::read("packets.jsonl").iter().filter(|record| !record.icmp.is_empty()) {
+        let [kind, _, _, _, first, second, high, low, data @ ..] = record.icmp.as_slice() else {
+            panic!("{}: no echo", record.name)
+        };
+        let (identifier, sequence) = ([*first, *second], u16::from_be_bytes([*high, *low]));
+        assert_eq!(*data, *record.packet, "{}", record.name);
+        if *kind == 8 {
+            requests += 1;
+            assert_eq!(icmp::request(IpVersion::V4, identifier, sequence, data), record.icmp, "{}", record.name);
+        } else {
+            replies += 1;
+            let packet = [&[0x45; 20][..], &record.icmp].concat();
+            assert_eq!(icmp::reply(IpVersion::V4, identifier, &packet), Some((sequence, 28)), "{}", record.name);
+        }
+    }
+    assert!(requests > 0 && replies > 0, "{requests} requests, {replies} replies");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! From fields to the bytes of a signed packet.
 
 use super::Keyring;
-use crate::wire::{self, Compression, Decoded, EncodeError, Fields, Format, MsgFormat, PACKET_MAX, Sink as _, Value, compress};
+use crate::wire::{
+    self, Compression, Decoded, EncodeError, Fields, Format, MsgFormat, PACKET_MAX, Sink as _, Value, compress,
+};
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -121,10 +121,10 @@ codes! {
     NoMedium = "E0130", "No medium that this version serves is configured.";
     TooManyMedia = "E0131", "More than 64 media are configured.";
     InterfaceName = "E0132", "An interface name is not one that Linux can have.";
-    MulticastGroup = "E0133", "The group of a `mcast` line is no IPv4 multicast address.";
+    MulticastGroup = "E0133", "The group of a `mcast` or `mcast6` line is no multicast address of its kind.";
     AfterMedia = "W0134", "A `udpport` or `baud` comes after media, which keep the value that stood before them.";
     UdpAlias = "W0135", "`udp` is an old name of `bcast`.";
-    DuplicateMedium = "W0136", "A medium is configured twice; the second mention is dropped.";
+    DuplicateMedium = "W0136", "A medium or ping node is configured twice; the second mention is dropped.";
     PingIsNode = "E0137", "A ping node has the name of a cluster node.";
     SerialDevice = "E0138", "The device of a `serial` line is not named by a path from the root.";
     NotActedOn = "W0201", "A directive is understood, but this version does not act on it.";
@@ -168,7 +168,7 @@ codes! {
     KeyfileMode = "E0502", "The key file can be read by others.";
     NoInterface = "E0503", "This machine has no such interface.";
     NoScript = "E0504", "A resource script does not exist or cannot be executed.";
-    PeerUnresolved = "E0505", "The peer of a `ucast` line has no IPv4 address.";
+    PeerUnresolved = "E0505", "The peer of a `ucast` or `ucast6` line, or a host to ping, has no address of its kind.";
     NoDevice = "W0506", "The device of a `serial` line does not exist or is no terminal; the daemon tries again.";
 
     ScenarioWord = "E0601", "The first word of a line of a scenario is unknown.";

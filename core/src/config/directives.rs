@@ -4,6 +4,7 @@ use alloc::string::{String, ToString};
 use core::fmt;
 use core::time::Duration;
 
+use super::media::{IpVersion, Pings};
 use super::timing::parse_time;
 
 /// One row of the table.
@@ -31,18 +32,16 @@ pub(crate) enum Takes {
     Text,
     /// Names of nodes.
     Nodes,
-    /// Ping nodes; with `true` a group: its own name, then its members.
-    Pings { group: bool },
+    /// Ping nodes, or a group of them: its own name, then its members.
+    Pings(Pings),
     /// Interfaces, each a medium of its own.
     Bcast,
     /// An interface and a peer.
-    Ucast,
+    Ucast(IpVersion),
     /// Interface, group, port, ttl, loop.
-    Mcast,
+    Mcast(IpVersion),
     /// Devices of serial lines, each a medium of its own.
     Serial,
-    /// At least that many words for a medium that is not served.
-    OtherMedium(usize),
     /// NAME=value.
     Env,
     /// A user and a command.
@@ -156,10 +155,8 @@ const WATCHDOG: &str = "it protects shared data against a hung node, which this 
 /// All directives of 3.0.6, in the order of CLUSTER i.2, and ours, which a 3.0.6 refuses.
 pub(crate) static TABLE: &[Directive] = &{
     use Acted::{NotYet, Refused, Yes};
-    use Takes::{
-        Anything, Bcast, Choice, Client, Env, Flag, Illegal, Mcast, Nodes, Number, OtherMedium, Pings, Serial, Text,
-        Time, Ucast,
-    };
+    use IpVersion::{V4, V6};
+    use Takes::{Anything, Bcast, Choice, Client, Env, Flag, Illegal, Mcast, Nodes, Number, Serial, Text, Time, Ucast};
     const BAUD: Takes = Choice(&["9600", "19200", "38400", "57600", "115200", "230400", "460800"]);
     [
         row("node", Nodes, Yes, None),
@@ -176,13 +173,13 @@ pub(crate) static TABLE: &[Directive] = &{
         row("serial", Serial, Yes, None),
         row("bcast", Bcast, Yes, None),
         row("udp", Bcast, Yes, None),
-        row("ucast", Ucast, Yes, None),
-        row("mcast", Mcast, Yes, None),
-        row("mcast6", OtherMedium(5), NotYet, None),
-        row("ucast6", OtherMedium(2), NotYet, None),
-        row("ping", Pings { group: false }, NotYet, None),
-        row("ping6", Pings { group: false }, NotYet, None),
-        row("ping_group", Pings { group: true }, NotYet, None),
+        row("ucast", Ucast(V4), Yes, None),
+        row("mcast", Mcast(V4), Yes, None),
+        row("mcast6", Mcast(V6), Yes, None),
+        row("ucast6", Ucast(V6), Yes, None),
+        row("ping", Takes::Pings(Pings::V4), Yes, None),
+        row("ping6", Takes::Pings(Pings::V6), Yes, None),
+        row("ping_group", Takes::Pings(Pings::Group), Yes, None),
         row("hbaping", Illegal(NOT_BUILT), NotYet, None),
         row("rds", Illegal(NOT_BUILT), NotYet, None),
         row("tipc", Illegal(NOT_BUILT), NotYet, None),

@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use super::diagnostic::{Code, Report, Span};
 use super::directives::{Acted, Directive, TABLE, Takes, Value, directive};
-use super::media::Media;
+use super::media::{Media, Pings};
 use super::settings::{Facility, Failback, GenerationMethod, LogConfig, Settings, UuidFrom};
 use super::text::{Line, Word, is_blank, is_delimiter, lines, nearest};
 use super::timing::{Intervals, Timing, TimingError, parse_time};
@@ -59,7 +59,6 @@ struct Given {
 #[derive(Default)]
 struct Draft {
     nodes: Vec<NodeConfig>,
-    pings: Vec<(String, Span)>,
     media: Media,
     /// A medium could not be read, so that the absence of media needs no words.
     has_broken_medium: bool,
@@ -112,20 +111,13 @@ impl Draft {
                 }
                 self.media.bcast(words, self.udp_port(), report);
             }
-            Takes::Ucast => self.media.ucast(words, line.end(), self.udp_port(), report),
-            Takes::Mcast => self.media.mcast(words, line.end(), report),
+            Takes::Ucast(version) => self.media.ucast(version, words, line.end(), self.udp_port(), report),
+            Takes::Mcast(version) => self.media.mcast(version, words, line.end(), report),
             Takes::Serial => {
                 self.has_serial = true;
                 self.media.serial(words, self.baud(), report);
             }
-            Takes::OtherMedium(least) => {
-                if words.len() < least {
-                    let message = format_args!("{} needs {least} arguments", row.name);
-                    report.add(Code::ArgumentMissing, line.end(), message);
-                }
-                self.media.unserved(first.span, report);
-            }
-            Takes::Pings { group } => self.name_pings(group, *first, words, &line, report),
+            Takes::Pings(pings) => self.name_pings(pings, *first, words, &line, report),
             Takes::Env => self.set_environment(&line, report),
             Takes::Client if words.len() < 2 => {
                 let usage = format_args!("write `{} USER COMMAND`", row.name);
@@ -133,7 +125,7 @@ impl Draft {
             }
             _ => {}
         }
-        let is_medium = matches!(row.takes, Takes::Bcast | Takes::Ucast | Takes::Mcast | Takes::Serial);
+        let is_medium = matches!(row.takes, Takes::Bcast | Takes::Ucast(_) | Takes::Mcast(_) | Takes::Serial);
         self.has_broken_medium |= is_medium && media == self.media.total();
     }
 
@@ -229,15 +221,23 @@ impl Draft {
         }
     }
 
-    fn name_pings(&mut self, group: bool, first: Word<'_>, words: &[Word<'_>], line: &Line<'_>, report: &mut Report) {
-        let names = if group { core::slice::from_ref(&first) } else { words };
-        if group && words.len() < 2 {
+    fn name_pings(&mut self, pings: Pings, first: Word<'_>, words: &[Word<'_>], line: &Line<'_>, report: &mut Report) {
+        let (names, hosts) = match (pings, words) {
+            (Pings::Group, [_, hosts @ ..]) => (core::slice::from_ref(&first), hosts),
+            _ => (words, &[][..]),
+        };
+        if pings == Pings::Group && hosts.is_empty() {
             let help = "write `ping_group NAME HOST...`";
             report.advise(Code::ArgumentMissing, line.end(), "ping_group needs at least one host", help);
         }
-        for word in names {
-            self.media.unserved(word.span, report);
-            self.pings.push((word.text.to_ascii_lowercase(), word.span));
+        for name in names {
+            if name.text.len() > NAME_MAX || name.text.chars().any(char::is_control) {
+                let help = format_args!("names have at most {NAME_MAX} bytes and no control characters");
+                let message = format_args!("[{}] cannot be the name of a ping node", name.text);
+                report.advise(Code::NodeName, name.span, message, help);
+            } else {
+                self.media.ping(pings, *name, hosts, report);
+            }
         }
     }
 
@@ -309,14 +309,22 @@ impl Draft {
         let settings = self.settings(report);
         self.check_pings(report);
         let media = core::mem::take(&mut self.media);
+        let reaches_nobody = media.reaches_nobody();
+        let ping_names: Vec<String> = media.pings().map(|(name, _)| name.to_string()).collect();
         let total = media.total();
         let media = media.into_served();
-        if media.is_empty() && !self.has_broken_medium {
+        if reaches_nobody && !self.has_broken_medium {
             let message = match total {
+                _ if total > 0 && ping_names.len() == total => "no media are configured that reach other nodes",
                 0 => "no media are configured",
                 _ => "none of the configured media is served by this version",
             };
-            report.advise(Code::NoMedium, Span::FILE, message, "add a line such as `bcast eth0`, `ucast eth0 PEER` or `serial /dev/ttyS0`");
+            report.advise(
+                Code::NoMedium,
+                Span::FILE,
+                message,
+                "add a line such as `bcast eth0`, `ucast eth0 PEER` or `serial /dev/ttyS0`",
+            );
         }
         let mut environment = BTreeMap::new();
         let mut parameters = BTreeMap::new();
@@ -331,7 +339,7 @@ impl Draft {
             media,
             timing,
             settings,
-            ping_names: self.pings.into_iter().map(|(name, _)| name).collect(),
+            ping_names,
             environment: environment.into_iter().collect(),
             parameters,
         }
@@ -412,13 +420,13 @@ impl Draft {
 
     fn check_pings(&self, report: &mut Report) {
         let room = NODES_MAX.saturating_sub(self.nodes.len());
-        if let Some((_, span)) = self.pings.get(room) {
-            report.add(Code::TooManyNodes, *span, format_args!("more than {NODES_MAX} nodes, ping nodes included"));
+        if let Some((_, span)) = self.media.pings().nth(room) {
+            report.add(Code::TooManyNodes, span, format_args!("more than {NODES_MAX} nodes, ping nodes included"));
         }
-        for (name, span) in &self.pings {
-            if self.nodes.iter().any(|node| node.name == *name) {
+        for (name, span) in self.media.pings() {
+            if self.nodes.iter().any(|node| node.name == name) {
                 let help = "ping something that is no member, such as a router";
-                report.advise(Code::PingIsNode, *span, format_args!("ping node {name} is a cluster node"), help);
+                report.advise(Code::PingIsNode, span, format_args!("ping node {name} is a cluster node"), help);
             }
         }
     }
@@ -546,8 +554,6 @@ fn not_acted_on(row: &Directive, word: Word<'_>, words: &[Word<'_>], report: &mu
     }
     let message = format_args!("{} is not acted on in this version", row.name);
     let help = match row.takes {
-        Takes::OtherMedium(_) => "no heartbeats travel this way; make sure that the other media are independent",
-        Takes::Pings { .. } => "the hosts are not watched",
         Takes::Client => "start the program by other means",
         _ => "the line does no harm",
     };

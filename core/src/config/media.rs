@@ -2,7 +2,7 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::diagnostic::{Code, Report, Span};
 use super::text::Word;
@@ -10,6 +10,21 @@ use super::{Medium, MediumKind};
 
 /// Media of one node (WIRE 14).
 const MEDIA_MAX: usize = 64;
+
+/// Which of the two a directive is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IpVersion {
+    V4,
+    V6,
+}
+
+/// The three directives of ping nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pings {
+    V4,
+    V6,
+    Group,
+}
 
 /// The media read so far, served or not.
 #[derive(Debug, Default)]
@@ -38,45 +53,79 @@ impl Media {
         }
     }
 
-    /// `ucast IF PEER`.
-    pub(crate) fn ucast(&mut self, words: &[Word<'_>], end: Span, port: u16, report: &mut Report) {
-        let usage = "write `ucast INTERFACE PEER`, one pair on a line";
+    /// `ucast IF PEER` and `ucast6 IF PEER`.
+    pub(crate) fn ucast(&mut self, version: IpVersion, words: &[Word<'_>], end: Span, port: u16, report: &mut Report) {
+        let (name, usage) = match version {
+            IpVersion::V4 => ("ucast", "write `ucast INTERFACE PEER`, one pair on a line"),
+            IpVersion::V6 => ("ucast6", "write `ucast6 INTERFACE PEER`, one pair on a line"),
+        };
         match words {
-            [name, peer] => {
-                if let Some(interface) = interface(*name, report) {
-                    let kind = MediumKind::Ucast { interface: interface.clone(), peer: peer.text.to_string() };
-                    self.add(Medium { name: interface, kind, port, span: name.span.to(peer.span) }, report);
-                }
+            [interface_word, peer] => {
+                let Some(interface) = interface(*interface_word, report) else { return };
+                let (name, peer_name) = (interface.clone(), peer.text.to_string());
+                let kind = match version {
+                    IpVersion::V4 => MediumKind::Ucast { interface, peer: peer_name },
+                    IpVersion::V6 => match unscoped(&interface, *peer, report) {
+                        Some(peer) => MediumKind::Ucast6 { interface, peer },
+                        None => return,
+                    },
+                };
+                self.add(Medium { name, kind, port, span: interface_word.span.to(peer.span) }, report);
             }
             [_, _, more, ..] => {
-                report.advise(Code::TooManyArguments, more.span, "ucast takes one pair on a line", usage);
+                report.advise(
+                    Code::TooManyArguments,
+                    more.span,
+                    format_args!("{name} takes one pair on a line"),
+                    usage,
+                );
             }
-            _ => report.advise(Code::ArgumentMissing, end, "ucast needs an interface and a peer", usage),
+            _ => {
+                report.advise(Code::ArgumentMissing, end, format_args!("{name} needs an interface and a peer"), usage);
+            }
         }
     }
 
-    /// `mcast IF GROUP PORT TTL LOOP`. Takes any ttl of IP, as CLUSTER i.2 has it; WIRE 13 has 4 as the highest.
-    pub(crate) fn mcast(&mut self, words: &[Word<'_>], end: Span, report: &mut Report) {
-        let usage = "write `mcast INTERFACE GROUP PORT TTL LOOP`, such as `mcast eth0 239.0.0.1 694 1 0`";
+    /// `mcast IF GROUP PORT TTL LOOP` and `mcast6` with an IPv6 group. Takes any ttl of IP, as CLUSTER i.2 has it; WIRE 13
+    /// has 4 as the highest.
+    pub(crate) fn mcast(&mut self, version: IpVersion, words: &[Word<'_>], end: Span, report: &mut Report) {
+        let (directive, usage) = match version {
+            IpVersion::V4 => {
+                ("mcast", "write `mcast INTERFACE GROUP PORT TTL LOOP`, such as `mcast eth0 239.0.0.1 694 1 0`")
+            }
+            IpVersion::V6 => {
+                ("mcast6", "write `mcast6 INTERFACE GROUP PORT TTL LOOP`, such as `mcast6 eth0 ff02::7 694 1 0`")
+            }
+        };
         match words {
             [name, group, port, ttl, last] => {
                 let parsed = (
                     interface(*name, report),
-                    multicast_group(*group, report),
+                    multicast_group(version, *group, report),
                     number(*port, 1, u16::MAX, "port", report),
                     number(*ttl, 0, 255, "ttl", report).and_then(|ttl| u8::try_from(ttl).ok()),
                     number(*last, 0, 1, "loop", report),
                 );
                 if let (Some(interface), Some(group), Some(port), Some(ttl), Some(loopback)) = parsed {
-                    let name_of = interface.clone();
-                    let kind = MediumKind::Mcast { interface, group, port, ttl, loopback: loopback == 1 };
+                    let (name_of, loopback) = (interface.clone(), loopback == 1);
+                    let kind = match group {
+                        IpAddr::V4(group) => MediumKind::Mcast { interface, group, port, ttl, loopback },
+                        IpAddr::V6(group) => MediumKind::Mcast6 { interface, group, port, ttl, loopback },
+                    };
                     self.add(Medium { name: name_of, kind, port, span: name.span.to(last.span) }, report);
                 }
             }
             [_, _, _, _, _, more, ..] => {
-                report.advise(Code::TooManyArguments, more.span, "mcast takes five arguments", usage);
+                report.advise(
+                    Code::TooManyArguments,
+                    more.span,
+                    format_args!("{directive} takes five arguments"),
+                    usage,
+                );
             }
-            _ => report.advise(Code::ArgumentMissing, end, "mcast needs five arguments", usage),
+            _ => {
+                report.advise(Code::ArgumentMissing, end, format_args!("{directive} needs five arguments"), usage);
+            }
         }
     }
 
@@ -90,9 +139,35 @@ impl Media {
         }
     }
 
-    /// A medium that this version does not serve.
-    pub(crate) fn unserved(&mut self, span: Span, report: &mut Report) {
-        self.count(span, report);
+    /// `ping HOST...`, `ping6 HOST...`: one ping node each; `ping_group NAME HOST...`: one ping node.
+    pub(crate) fn ping(&mut self, pings: Pings, name: Word<'_>, hosts: &[Word<'_>], report: &mut Report) {
+        let kind = match (pings, hosts) {
+            (Pings::V4, _) => MediumKind::Ping { host: name.text.to_string() },
+            (Pings::V6, _) => MediumKind::Ping6 { host: name.text.to_string() },
+            (Pings::Group, []) => return,
+            (Pings::Group, hosts) => {
+                MediumKind::PingGroup { hosts: hosts.iter().map(|host| host.text.to_string()).collect() }
+            }
+        };
+        let medium = Medium { name: name.text.to_ascii_lowercase(), kind, port: 0, span: name.span };
+        if self.served.iter().any(|other| other.kind.is_ping() && other.name == medium.name) {
+            let message =
+                format_args!("ping node {} is configured already; the second mention is dropped", medium.name);
+            report.advise(Code::DuplicateMedium, medium.span, message, "remove it");
+        } else {
+            self.add(medium, report);
+        }
+    }
+
+    /// Whether any medium reaches members.
+    pub(crate) fn reaches_nobody(&self) -> bool {
+        self.served.iter().all(|medium| medium.kind.is_ping())
+    }
+
+    /// The names of the ping nodes and where they are configured.
+    pub(crate) fn pings(&self) -> impl Iterator<Item = (&str, Span)> {
+        let pings = self.served.iter().filter(|medium| medium.kind.is_ping());
+        pings.map(|medium| (medium.name.as_str(), medium.span))
     }
 
     fn add(&mut self, medium: Medium, report: &mut Report) {
@@ -145,13 +220,34 @@ fn device(word: Word<'_>, report: &mut Report) -> Option<String> {
     None
 }
 
-fn multicast_group(word: Word<'_>, report: &mut Report) -> Option<Ipv4Addr> {
-    let group = word.text.parse::<Ipv4Addr>().ok().filter(Ipv4Addr::is_multicast);
+fn multicast_group(version: IpVersion, word: Word<'_>, report: &mut Report) -> Option<IpAddr> {
+    let (group, range) = match version {
+        IpVersion::V4 => {
+            (word.text.parse::<Ipv4Addr>().ok().map(IpAddr::V4), "write one from 224.0.0.0 to 239.255.255.255")
+        }
+        IpVersion::V6 => (
+            word.text.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+            "write one that begins with ff, such as ff02::7 for this network or ff05::7 for this site",
+        ),
+    };
+    let group = group.filter(IpAddr::is_multicast);
     if group.is_none() {
         let message = format_args!("Illegal multicast group [{}]", word.text);
-        report.advise(Code::MulticastGroup, word.span, message, "write one from 224.0.0.0 to 239.255.255.255");
+        report.advise(Code::MulticastGroup, word.span, message, range);
     }
     group
+}
+
+/// The peer of a `ucast6` line without its scope: a link-local address belongs to the interface of the line.
+fn unscoped(interface: &str, peer: Word<'_>, report: &mut Report) -> Option<String> {
+    let (address, scope) = peer.text.split_once('%').map_or((peer.text, None), |(peer, scope)| (peer, Some(scope)));
+    let device = interface.split(':').next().unwrap_or(interface);
+    if scope.is_some_and(|scope| scope != device) {
+        let message = format_args!("the peer [{}] is not on interface {interface}", peer.text);
+        report.advise(Code::IllegalValue, peer.span, message, format_args!("write `{address}`: its scope is {device}"));
+        return None;
+    }
+    Some(address.to_string())
 }
 
 fn number(word: Word<'_>, low: u16, high: u16, what: &str, report: &mut Report) -> Option<u16> {

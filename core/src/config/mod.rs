@@ -28,7 +28,7 @@ pub mod timing;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 pub use diagnostic::{Code, Diagnostic, FileName, Severity, Span};
@@ -87,11 +87,11 @@ pub struct NodeConfig {
 /// One way to reach the peers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Medium {
-    /// The name of its links: the interface or device (CLUSTER a.2).
+    /// The name of its links: the interface or device; of a ping node its own (CLUSTER a.2).
     pub name: String,
     /// How packets travel.
     pub kind: MediumKind,
-    /// The UDP port; for multicast the one on its own line; zero for a serial line.
+    /// The UDP port; for multicast the one on its own line; 0 for a serial line or a ping node.
     pub port: u16,
     /// Where ha.cf configures it.
     pub span: Span,
@@ -118,6 +118,19 @@ pub enum MediumKind {
         /// Whether packets come back to their sender.
         loopback: bool,
     },
+    /// To an IPv6 multicast group.
+    Mcast6 {
+        /// The interface.
+        interface: String,
+        /// The group.
+        group: Ipv6Addr,
+        /// The UDP port.
+        port: u16,
+        /// Routers a packet may pass.
+        ttl: u8,
+        /// Whether packets come back to their sender.
+        loopback: bool,
+    },
     /// To one address.
     Ucast {
         /// The interface.
@@ -132,21 +145,84 @@ pub enum MediumKind {
         /// Bits a second.
         baud: u32,
     },
+    /// To one IPv6 address.
+    Ucast6 {
+        /// The interface; the scope of a link-local peer.
+        interface: String,
+        /// Name or address of the peer, as written but without a scope.
+        peer: String,
+    },
+    /// To a host that answers an ICMP echo: a ping node (CLUSTER e.1).
+    Ping {
+        /// Name or address, as written.
+        host: String,
+    },
+    /// The same with ICMPv6.
+    Ping6 {
+        /// Name or address, as written.
+        host: String,
+    },
+    /// To several hosts, of which one that answers is enough.
+    PingGroup {
+        /// Names or addresses, as written.
+        hosts: Vec<String>,
+    },
 }
 
 impl MediumKind {
+    /// The directive that configures it.
+    pub const fn directive(&self) -> &'static str {
+        match self {
+            MediumKind::Bcast { .. } => "bcast",
+            MediumKind::Mcast { .. } => "mcast",
+            MediumKind::Mcast6 { .. } => "mcast6",
+            MediumKind::Ucast { .. } => "ucast",
+            MediumKind::Ucast6 { .. } => "ucast6",
+            MediumKind::Serial { .. } => "serial",
+            MediumKind::Ping { .. } => "ping",
+            MediumKind::Ping6 { .. } => "ping6",
+            MediumKind::PingGroup { .. } => "ping_group",
+        }
+    }
+
+    /// What packets leave by, as ha.cf names it: an interface, possibly as an address label such as `eth0:0`, or the device
+    /// of a serial line.
+    pub fn interface(&self) -> Option<&str> {
+        match self {
+            MediumKind::Bcast { interface }
+            | MediumKind::Mcast { interface, .. }
+            | MediumKind::Mcast6 { interface, .. }
+            | MediumKind::Ucast { interface, .. }
+            | MediumKind::Ucast6 { interface, .. } => Some(interface),
+            MediumKind::Serial { device, .. } => Some(device),
+            MediumKind::Ping { .. } | MediumKind::Ping6 { .. } | MediumKind::PingGroup { .. } => None,
+        }
+    }
+
     /// Whether it is a serial line, which carries the classic format and is slow.
     pub fn is_serial(&self) -> bool {
         matches!(self, MediumKind::Serial { .. })
     }
 
-    /// What packets leave by: a network interface or the device of a serial line.
-    pub fn interface(&self) -> &str {
+    /// Whether it leads to a ping node, and so never carries messages to members.
+    pub fn is_ping(&self) -> bool {
+        !self.hosts().is_empty()
+    }
+
+    /// The hosts of a ping node, in the order of ha.cf; empty for what reaches members.
+    pub fn hosts(&self) -> &[String] {
         match self {
-            MediumKind::Bcast { interface }
-            | MediumKind::Mcast { interface, .. }
-            | MediumKind::Ucast { interface, .. } => interface,
-            MediumKind::Serial { device, .. } => device,
+            MediumKind::Ping { host } | MediumKind::Ping6 { host } => core::slice::from_ref(host),
+            MediumKind::PingGroup { hosts } => hosts,
+            _ => &[],
+        }
+    }
+
+    /// The field `info` of the messages to a ping node (WIRE 11).
+    pub(crate) const fn ping_info(&self) -> &'static str {
+        match self {
+            MediumKind::PingGroup { .. } => "ping_group",
+            _ => "ping",
         }
     }
 }
@@ -323,13 +399,10 @@ impl Config {
             fastest = fastest.max(baud);
         }
         let message = Duration::from_secs(SERIAL_MESSAGE_BITS).checked_div(fastest).unwrap_or_default();
-        RepairPace {
-            repeat: usual.repeat.max(message.saturating_mul(SLOW_REPEAT)),
-            slow: Some(SLOW_AT_ONCE),
-        }
+        RepairPace { repeat: usual.repeat.max(message.saturating_mul(SLOW_REPEAT)), slow: Some(SLOW_AT_ONCE) }
     }
 
-    /// The names of ping nodes and ping groups; not acted on, but part of `ttl`.
+    /// The names of ping nodes and ping groups, which are part of `ttl`.
     pub fn ping_names(&self) -> &[String] {
         &self.ping_names
     }

@@ -25,6 +25,8 @@ pub enum Liveness {
     Active,
     /// Silent for its dead time.
     Dead,
+    /// A ping node that answers; never a member.
+    Ping,
 }
 
 impl Liveness {
@@ -40,6 +42,7 @@ impl Liveness {
             Liveness::Up => "up",
             Liveness::Active => "active",
             Liveness::Dead => "dead",
+            Liveness::Ping => "ping",
         }
     }
 }

@@ -65,6 +65,7 @@ impl Node {
         for node in &others {
             self.grant_a_dead_time(*node);
         }
+        self.grant_pings_a_dead_time();
         if !self.is_too_long(silent) {
             self.vigil = Vigil::Awake;
             return;
@@ -98,7 +99,7 @@ impl Node {
         self.nodes.others().all(|(_, peer)| match peer.liveness {
             Liveness::Active => peer.gone || peer.claim.is_some(),
             Liveness::Up => true,
-            Liveness::Init | Liveness::Dead => peer.gone,
+            Liveness::Init | Liveness::Dead | Liveness::Ping => peer.gone,
         })
     }
 

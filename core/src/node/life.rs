@@ -29,6 +29,7 @@ impl Node {
         for node in others {
             self.rearm_death(node);
         }
+        self.expect_pings();
         self.go_on_joining();
     }
 
@@ -54,13 +55,15 @@ impl Node {
             native: Some(dialect::NATIVE),
         };
         self.send(Body::Status(status), None);
+        self.send_pings();
     }
 
     // --- the way in
 
     /// Goes on when every node was heard or is dead: first the node list, then `active` (CLUSTER b.2).
-    fn go_on_joining(&mut self) {
-        if self.life == Lifecycle::Joining(Join::Listening) && self.nodes.all_known() {
+    pub(super) fn go_on_joining(&mut self) {
+        let all_known = self.nodes.all_known() && self.pings.all_known();
+        if self.life == Lifecycle::Joining(Join::Listening) && all_known {
             self.life = Lifecycle::Joining(Join::AskingNodes { tries: 0 });
             self.ask_for_nodes();
         }

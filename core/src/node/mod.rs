@@ -5,6 +5,7 @@
 //! | `mod.rs` | dispatch of inputs and deadlines, rearming |
 //! | `traffic.rs` | bytes in: authentic, known, in sequence; messages out |
 //! | `life.rs` | our own start and end, heartbeats, the life and death of others |
+//! | `pings.rs` | ping nodes asked, heard, silent |
 //! | `dialect.rs` | what every live node understands |
 //! | `lateness.rs` | what a node does that was not run in time |
 //! | `resources.rs` | the rule book's intents carried out, clients answered |
@@ -18,6 +19,7 @@
 mod dialect;
 mod lateness;
 mod life;
+mod pings;
 mod resources;
 mod situation;
 #[cfg(feature = "trace")]
@@ -26,7 +28,7 @@ mod status;
 mod traffic;
 
 pub use situation::Heard;
-pub use status::{GroupStatus, LinkStatus, MediumStatus, NodeStatus, Queues, Status};
+pub use status::{GroupStatus, LinkStatus, MediumStatus, NodeStatus, PingNodeStatus, Queues, Status};
 
 use crate::action::{Action, Actions};
 use crate::config::Config;
@@ -39,6 +41,7 @@ use crate::ids::{Generation, NodeUuid};
 use crate::input::{Carrier, Command, Input, LoadAverage};
 use crate::mark::Aside;
 use crate::membership::{Lifecycle, NodeTable};
+use crate::ping::PingTable;
 use crate::resource::classic::Book;
 use crate::resource::executor::Executor;
 use crate::rng::Lanes;
@@ -78,6 +81,7 @@ pub struct Node {
     /// The dialect that was told last.
     spoken: Aside<dialect::Dialect>,
     nodes: NodeTable,
+    pings: PingTable,
     sender: Sender,
     book: Book,
     evidence: Aside<resources::Evidence>,
@@ -138,6 +142,7 @@ impl Node {
             vigil: lateness::Vigil::Awake,
             spoken: Aside(dialect::Dialect { native: Some(dialect::NATIVE), kept_by: None }),
             nodes: NodeTable::new(&config, boot.uuid, &mut lanes),
+            pings: PingTable::new(&config),
             sender: Sender::default(),
             book: Book::default(),
             evidence: Aside::default(),
@@ -211,6 +216,7 @@ impl Node {
                 Timer::StartGrace => self.send_status(),
                 Timer::NodeDead(node) => self.on_node_silent(node),
                 Timer::LinkDead(node, medium) => self.on_link_silent(node, medium),
+                Timer::PingDead(medium) => self.on_ping_silent(medium),
                 Timer::NodeList => self.ask_for_nodes(),
                 Timer::Starting => self.on_starting_unanswered(),
                 Timer::Rexmit(node) => self.ask_for_missing(node),

@@ -15,6 +15,7 @@ use crate::drop_reason::DropKind;
 use crate::input::{Carrier, LoadAverage};
 use crate::mark::Aside;
 use crate::membership::{Lifecycle, NodeTable};
+use crate::ping::PingTable;
 use crate::resource::classic::Book;
 use crate::resource::executor::Executor;
 use crate::rng::Lanes;
@@ -34,6 +35,7 @@ pub(crate) struct Parts {
     vigil: Vigil,
     spoken: Aside<Dialect>,
     nodes: NodeTable,
+    pings: PingTable,
     sender: Sender,
     book: Book,
     evidence: Aside<resources::Evidence>,
@@ -60,6 +62,7 @@ impl Parts {
             vigil,
             spoken,
             nodes,
+            pings,
             sender,
             book,
             evidence,
@@ -81,6 +84,7 @@ impl Parts {
             vigil,
             spoken,
             nodes,
+            pings,
             sender,
             book,
             evidence,
@@ -97,6 +101,7 @@ impl Parts {
     pub(crate) fn with_config(self, config: Config) -> Option<Node> {
         let (nodes, media) = (config.nodes().len(), config.media().len());
         let fits = self.nodes.has_shape(config.local(), nodes, media)
+            && self.pings.fits(&config)
             && self.carriers.len() == media
             && self.executor.queue_count() == config.groups().len();
         let Parts {
@@ -109,6 +114,7 @@ impl Parts {
             vigil,
             spoken,
             nodes,
+            pings,
             sender,
             book,
             evidence,
@@ -130,6 +136,7 @@ impl Parts {
             vigil,
             spoken,
             nodes,
+            pings,
             sender,
             book,
             evidence,

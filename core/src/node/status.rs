@@ -40,6 +40,17 @@ pub struct NodeStatus<'a> {
     pub missing: usize,
 }
 
+/// What this node knows of one ping node.
+#[derive(Clone, Debug)]
+pub struct PingNodeStatus<'a> {
+    /// Its name, which is also that of its medium and of its one link.
+    pub name: &'a str,
+    /// `init`, `ping` or `dead`.
+    pub status: &'static str,
+    /// When it last answered.
+    pub heard: Option<Instant>,
+}
+
 /// How much a node keeps; each number has a bound that no peer and no client can lift.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queues {
@@ -159,16 +170,23 @@ impl<'a> Status<'a> {
         })
     }
 
+    /// All ping nodes and ping groups, in the order of ha.cf.
+    pub fn pings(self) -> impl Iterator<Item = PingNodeStatus<'a>> + use<'a> {
+        let node = self.0;
+        node.pings.iter().map(|ping| PingNodeStatus {
+            name: node.config.media().get(ping.medium.index()).map_or("", |medium| &medium.name),
+            status: ping.liveness.word(),
+            heard: *ping.heard,
+        })
+    }
+
     /// The links of the node with that name.
     pub fn links(self, name: &str) -> impl Iterator<Item = LinkStatus<'a>> + use<'a> {
         let node = self.0;
         let peer = node.config.node_named(name).and_then(|id| node.nodes.get(id));
         let links = peer.into_iter().flat_map(|peer| peer.links.iter());
-        links.zip(node.config.media()).map(|((_, link), medium)| LinkStatus {
-            medium: &medium.name,
-            up: link.up,
-            heard: *link.heard,
-        })
+        let media = links.zip(node.config.media()).filter(|(_, medium)| !medium.kind.is_ping());
+        media.map(|((_, link), medium)| LinkStatus { medium: &medium.name, up: link.up, heard: *link.heard })
     }
 
     /// All media, in the order of ha.cf.
@@ -236,7 +254,9 @@ impl Node {
         match self.life {
             Lifecycle::Booting | Lifecycle::Joining(_) => {
                 let unheard = self.nodes.others().find(|(_, peer)| peer.liveness == Liveness::Init);
-                return unheard.map_or(Why::Joining, |(id, _)| Why::Unheard { node: self.name(id) });
+                let unheard = unheard.map(|(id, _)| self.name(id));
+                let unheard = unheard.or_else(|| self.pings.unheard().map(|medium| self.medium_name(medium)));
+                return unheard.map_or(Why::Joining, |node| Why::Unheard { node });
             }
             Lifecycle::Stopping | Lifecycle::Lingering | Lifecycle::Ended => return Why::Stopping,
             Lifecycle::Active => {}

@@ -36,13 +36,17 @@ pub(super) struct Drops {
 
 impl Node {
     pub(super) fn on_frame(&mut self, medium: MediumId, bytes: &[u8]) {
-        if medium.index() < self.config.media().len() && self.sender.is_newest_frame(bytes) {
+        // The keys are read while the node changes; sharing them costs one reference count.
+        let config = self.config.clone();
+        let known = config.media().get(medium.index());
+        if let Some(known) = known.filter(|known| known.kind.is_ping()) {
+            return self.on_echo(medium, known, bytes);
+        }
+        if known.is_some() && self.sender.is_newest_frame(bytes) {
             // Our own broadcast comes back: to the byte what we just signed, so it need not be verified.
             return self.hear_link(self.config.local(), medium);
         }
-        // The keys are read while the node changes; sharing them costs one reference count.
-        let config = self.config.clone();
-        let received = match config.media().get(medium.index()) {
+        let received = match known {
             None => Err(DropReason::NoSuchMedium),
             Some(_) => accept(&config, bytes),
         };
@@ -128,9 +132,9 @@ impl Node {
         let mut delay = || least.saturating_add(Duration::from_millis(lanes.below(Lane::RexmitDelay, spread)));
         let lost = if let Some(at_once) = pace.slow {
             let first = now.plus(delay());
-            let mut asked = 0..;
+            let mut asked = 0_usize..;
             peer.receiver.accept(arrival, seq, || {
-                let turn = asked.next().unwrap_or_default() / at_once.max(1);
+                let turn = asked.next().unwrap_or_default().checked_div(at_once).unwrap_or_default();
                 first.plus(pace.repeat.saturating_mul(u32::try_from(turn).unwrap_or(u32::MAX)))
             })
         } else {
@@ -173,7 +177,7 @@ impl Node {
                 let pace = self.config.repair_pace();
                 let quiet = if pace.slow.is_some() {
                     // What was asked for waits in queues of unknown length.
-                    pace.repeat / 2
+                    pace.repeat.checked_div(2).unwrap_or_default()
                 } else {
                     pace.repeat.saturating_sub(Duration::from_millis(10))
                 };
@@ -269,11 +273,12 @@ impl Node {
         self.transmit(&frame, urgency);
     }
 
-    /// Sends a packet on all media; on serial lines in the form they need, which is made of the packet.
+    /// Sends a packet on all media that reach members; on serial lines in the form they need, which is made of the packet.
     fn transmit(&mut self, packet: &Frame, urgency: Urgency) {
         let config = &self.config;
         let mut serial = None;
-        for (medium, described) in (0..).map(MediumId).zip(config.media()) {
+        let media = (0..).map(MediumId).zip(config.media());
+        for (medium, described) in media.filter(|(_, medium)| !medium.kind.is_ping()) {
             let frame = if described.kind.is_serial() {
                 serial.get_or_insert_with(|| config.keyring().reseal_for_serial(packet, config.sealing())).clone()
             } else {
@@ -286,12 +291,12 @@ impl Node {
     }
 
     /// The wall clock, advanced by the monotonic one since it was last read; never zero, which receivers refuse (WIRE 7).
-    fn unix_time(&self) -> UnixTime {
+    pub(super) fn unix_time(&self) -> UnixTime {
         let (read, time) = *self.wall_clock;
         UnixTime(time.0.saturating_add(self.now.since(read).as_secs()).max(1))
     }
 
-    fn complain(&mut self, medium: MediumId, reason: DropReason) {
+    pub(super) fn complain(&mut self, medium: MediumId, reason: DropReason) {
         let drops = self.drops.entry(reason.kind()).or_default();
         drops.count = drops.count.saturating_add(1);
         if drops.complained.is_some_and(|at| self.now.since(at) < COMPLAIN_EVERY) {
@@ -352,7 +357,7 @@ impl Node {
 }
 
 /// Untrusted bytes turn into meaning in a function that cannot change state.
-fn accept<'a>(config: &crate::config::Config, bytes: &'a [u8]) -> Result<Message<'a>, DropReason> {
+pub(super) fn accept<'a>(config: &crate::config::Config, bytes: &'a [u8]) -> Result<Message<'a>, DropReason> {
     let authentic = config.keyring().verify(bytes)?;
     Ok(Message::parse(authentic)?)
 }

@@ -215,11 +215,7 @@ impl Line {
         let port = File::from(sys::own_descriptor(port));
         // `open` has made it one that waits.
         fcntl(&port, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        registry.register(
-            &mut SourceFd(&port.as_raw_fd()),
-            self.token,
-            Interest::READABLE | Interest::WRITABLE,
-        )?;
+        registry.register(&mut SourceFd(&port.as_raw_fd()), self.token, Interest::READABLE | Interest::WRITABLE)?;
         self.port = Some(port);
         self.is_readable = true;
         Ok(())
@@ -446,7 +442,8 @@ mod tests {
         assert_eq!(bench.tend(0), None);
         let bulk = |number: u32| frame(&format!("{number:01000}\n"));
         (0..1000).for_each(|number| bench.serial.send(MediumId(0), bulk(number), Urgency::Repair));
-        (0..3).for_each(|number| bench.serial.send(MediumId(0), frame(&format!("beat {number}\n")), Urgency::Heartbeat));
+        (0..3)
+            .for_each(|number| bench.serial.send(MediumId(0), frame(&format!("beat {number}\n")), Urgency::Heartbeat));
         let waiting = bench.serial.lines[0].outbox.waiting();
         assert!(waiting < 20 && bench.serial.lines[0].outbox.dropped() > 900, "{waiting}");
 
@@ -456,7 +453,8 @@ mod tests {
             while let Ok(length) = other.read(&mut got) {
                 all.push_str(std::str::from_utf8(&got[..length]).unwrap());
             }
-            (all.lines().filter(|line| line.starts_with("beat")).count() > 0 && all.lines().count() > waiting).then_some(())
+            (all.lines().filter(|line| line.starts_with("beat")).count() > 0 && all.lines().count() > waiting)
+                .then_some(())
         });
         let lines: Vec<&str> = all.lines().collect();
         let beats: Vec<usize> =

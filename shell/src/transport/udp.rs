@@ -1,41 +1,71 @@
-//! `bcast`, `mcast` and `ucast`. Read WIRE 13 first.
+//! `bcast`, `mcast`, `ucast` and, with IPv6, `mcast6` and `ucast6`. Read WIRE 13 first.
 //!
 //! Sending is as the original does it: one socket per medium with an ephemeral source port and the options of WIRE 13.
 //!
 //! Receiving differs, invisibly on the wire (*ours*): one socket per *port* takes the packets of all media, and the
-//! kernel tells with each packet on which interface and for which address it came (IP_PKTINFO). The original binds a
+//! kernel tells with each packet on which interface and for which address it came (IP_PKTINFO, IPV6_PKTINFO); a port has a
+//! socket for each version of IP that is used on it. The original binds a
 //! socket per medium and lets them share the port, with three faults that this removes:
 //! - each of two `bcast` media hears both networks, so that a dead link looks alive while the other works,
 //! - of two `ucast` media on one interface the kernel picks one by a hash of the sender's port,
 //! - a second program on the port goes unnoticed. Ours is bound alone, so that "port busy" is known at start.
 //!
 //! Packets of an interface that carries no medium are dropped and counted. An interface that is removed and created
-//! again is found under its new number, for receiving at the first packet, for sending at the first error.
+//! again is found under its new number, for receiving at the first packet, for sending at the first error: whatever the
+//! system refuses to send is tried once more with a new socket, and again with each packet, but not more often than
+//! [`RETRY_MIN`], doubling to [`RETRY_MAX`].
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSliceMut};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use hb_core::config::{Medium, MediumKind};
 use hb_core::ids::MediumId;
+use hb_core::time::Instant;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, IpMembershipRequest, MsgFlags, SockFlag, SockType, SockaddrIn, bind, recvmsg,
-    sendto, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessageOwned, IpMembershipRequest, MsgFlags, SockFlag, SockType, SockaddrStorage, bind,
+    recvmsg, sendto, setsockopt, socket, sockopt,
 };
 
+use super::address;
 use super::interface::{Interface, device, is_device, look_up};
-use crate::sys;
+use crate::{clock, sys};
 
 /// The largest UDP datagram fits with room to spare; a heartbeat packet is one datagram (WIRE 13).
 const BUFFER: usize = 64 * 1024;
 /// Half a second of ten busy peers: what arrives while a suspended machine wakes must not be lost.
 const RECEIVE_QUEUE: usize = 1024 * 1024;
+/// After a failed attempt to open a medium again, wait at least so long ...
+const RETRY_MIN: Duration = Duration::from_millis(50);
+/// ... and at most so long: a cable that is back must not cost another dead time.
+const RETRY_MAX: Duration = Duration::from_secs(1);
+/// A full queue is a busy medium; one that is full for so many packets in a row is a broken one.
+const FULL_MAX: u32 = 20;
 /// "Low delay" of RFC 791, what 3.0.6 sets on `ucast`.
 const LOW_DELAY: i32 = 0x10;
+
+/// The version of IP that a medium uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IpVersion {
+    /// `bcast`, `mcast`, `ucast`.
+    V4,
+    /// `mcast6`, `ucast6`.
+    V6,
+}
+
+impl std::fmt::Display for IpVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            IpVersion::V4 => "IPv4",
+            IpVersion::V6 => "IPv6",
+        })
+    }
+}
 
 /// What is wrong with a medium; [`OpenError`] says with which.
 #[derive(Debug, thiserror::Error)]
@@ -49,9 +79,9 @@ pub enum Problem {
     /// Point-to-point interfaces know no broadcast.
     #[error("the interface has no broadcast address; use ucast")]
     NoBroadcast,
-    /// The name of a `ucast` peer leads to no IPv4 address.
-    #[error("{0} has no IPv4 address")]
-    UnknownPeer(String),
+    /// The name of a peer leads to no address of that version.
+    #[error("{0} has no {1} address")]
+    UnknownPeer(String, IpVersion),
     /// Another program, perhaps another heartbeat, has the port.
     #[error("UDP port {0} is in use by another program")]
     PortBusy(u16),
@@ -72,7 +102,7 @@ pub enum Problem {
 #[derive(Debug, thiserror::Error)]
 #[error("{directive} {interface}: {problem}")]
 pub struct OpenError {
-    /// `bcast`, `mcast` or `ucast`.
+    /// The directive of ha.cf.
     pub directive: &'static str,
     /// The name of the interface in ha.cf.
     pub interface: String,
@@ -86,7 +116,7 @@ pub struct Datagram<'a> {
     /// The medium it belongs to.
     pub medium: MediumId,
     /// Where it says it comes from; good for complaints, never for decisions.
-    pub from: SocketAddrV4,
+    pub from: SocketAddr,
     /// The packet.
     pub bytes: &'a [u8],
 }
@@ -127,14 +157,19 @@ pub struct Udp {
 struct Sender {
     medium: Medium,
     socket: OwnedFd,
-    to: SockaddrIn,
+    to: SocketAddr,
     failing: Option<Errno>,
+    /// Packets in a row for which the queue was full.
+    full: u32,
+    /// When it may be opened again, and how long to wait after that.
+    retry: Option<(Instant, Duration)>,
     sent: Sent,
 }
 
 #[derive(Debug)]
 struct Receiver {
     socket: OwnedFd,
+    version: IpVersion,
     port: u16,
     ready: bool,
     routes: Vec<Route>,
@@ -152,9 +187,9 @@ struct Route {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum By {
     /// A broadcast or multicast medium: the address that packets are for.
-    Target(Ipv4Addr),
-    /// A `ucast` medium: the address of the peer.
-    Peer(Ipv4Addr),
+    Target(IpAddr),
+    /// A `ucast` or `ucast6` medium: the address of the peer.
+    Peer(IpAddr),
 }
 
 impl Udp {
@@ -165,13 +200,14 @@ impl Udp {
             receivers: Vec::new(),
             next: 0,
             buffer: vec![0; BUFFER].into(),
-            control: nix::cmsg_space!(nix::libc::in_pktinfo),
+            // That of IPv4 is smaller.
+            control: nix::cmsg_space!(nix::libc::in6_pktinfo),
             strays: 0,
         };
-        for (id, medium) in (0..).map(MediumId).zip(media).filter(|(_, medium)| !medium.kind.is_serial()) {
+        for (id, medium) in (0..).map(MediumId).zip(media).filter(|(_, medium)| by_udp(&medium.kind)) {
             udp.open_medium(id, medium).map_err(|problem| OpenError {
-                directive: directive(&medium.kind),
-                interface: medium.kind.interface().to_owned(),
+                directive: medium.kind.directive(),
+                interface: interface_of(&medium.kind).to_owned(),
                 problem,
             })?;
         }
@@ -179,12 +215,12 @@ impl Udp {
     }
 
     fn open_medium(&mut self, id: MediumId, medium: &Medium) -> Result<(), Problem> {
-        let name = medium.kind.interface();
+        let name = interface_of(&medium.kind);
         let interface = look_up(name)?;
         let (socket, to) = open_sender(medium, interface)?;
-        let known = self.receivers.iter().position(|receiver| receiver.port == medium.port);
+        let known = self.receivers.iter().position(|receiver| receiver.takes(medium));
         if known.is_none() {
-            self.receivers.push(Receiver::open(medium.port)?);
+            self.receivers.push(Receiver::open(medium.port, version_of(&medium.kind))?);
         }
         let position = known.unwrap_or(self.receivers.len() - 1);
         let receiver = &mut self.receivers[position];
@@ -194,11 +230,12 @@ impl Udp {
             interface: name.to_owned(),
             index: interface.index,
             by: match medium.kind {
-                MediumKind::Ucast { .. } => By::Peer(to.ip()),
+                MediumKind::Ucast { .. } | MediumKind::Ucast6 { .. } => By::Peer(to.ip()),
                 _ => By::Target(to.ip()),
             },
         });
-        let sender = Sender { medium: medium.clone(), socket, to, failing: None, sent: Sent::default() };
+        let sender =
+            Sender { medium: medium.clone(), socket, to, failing: None, full: 0, retry: None, sent: Sent::default() };
         self.senders.insert(id, sender);
         Ok(())
     }
@@ -253,10 +290,14 @@ impl Udp {
     pub fn send(&mut self, medium: MediumId, packet: &[u8]) -> Option<Change> {
         let sender = self.senders.get_mut(&medium)?;
         let mut result = sender.send(packet);
-        if result == Err(Errno::ENODEV) || result == Err(Errno::EADDRNOTAVAIL) {
-            let receiver = self.receivers.iter_mut().find(|receiver| receiver.port == sender.medium.port);
-            if sender.reopen(receiver).is_ok() {
-                result = sender.send(packet);
+        if sender.is_broken(result) {
+            let now = clock::now();
+            if sender.may_reopen(now) {
+                let receiver = self.receivers.iter_mut().find(|receiver| receiver.takes(&sender.medium));
+                if sender.reopen(receiver).is_ok() {
+                    result = sender.send(packet);
+                }
+                sender.note_attempt(now, result);
             }
         }
         sender.account(result)
@@ -273,34 +314,65 @@ impl Udp {
     }
 }
 
-fn directive(kind: &MediumKind) -> &'static str {
+/// Whether packets of such a medium travel in UDP.
+fn by_udp(kind: &MediumKind) -> bool {
+    !kind.is_ping() && !kind.is_serial()
+}
+
+fn version_of(kind: &MediumKind) -> IpVersion {
     match kind {
-        MediumKind::Bcast { .. } => "bcast",
-        MediumKind::Mcast { .. } => "mcast",
-        MediumKind::Ucast { .. } => "ucast",
-        MediumKind::Serial { .. } => "serial",
+        MediumKind::Mcast6 { .. } | MediumKind::Ucast6 { .. } => IpVersion::V6,
+        _ => IpVersion::V4,
     }
+}
+
+fn interface_of(kind: &MediumKind) -> &str {
+    kind.interface().unwrap_or_default()
 }
 
 impl Sender {
     fn send(&self, packet: &[u8]) -> nix::Result<()> {
         loop {
-            match sendto(self.socket.as_raw_fd(), packet, &self.to, MsgFlags::empty()) {
+            match sendto(self.socket.as_raw_fd(), packet, &SockaddrStorage::from(self.to), MsgFlags::empty()) {
                 Err(Errno::EINTR) => {}
                 result => return result.map(drop),
             }
         }
     }
 
+    /// Whether another socket could help.
+    fn is_broken(&self, result: nix::Result<()>) -> bool {
+        match result {
+            // Too long for the medium, with any socket.
+            Ok(()) | Err(Errno::EMSGSIZE) => false,
+            Err(errno) => !is_full(errno) || self.full >= FULL_MAX,
+        }
+    }
+
+    fn may_reopen(&self, now: Instant) -> bool {
+        self.retry.is_none_or(|(at, _)| now >= at)
+    }
+
+    /// After an attempt to open the medium again; in vain unless the packet went out.
+    fn note_attempt(&mut self, now: Instant, result: nix::Result<()>) {
+        let wait = self.retry.map_or(RETRY_MIN, |(_, wait)| (wait * 2).min(RETRY_MAX));
+        self.retry = result.is_err().then(|| (now.plus(wait), wait));
+    }
+
     fn account(&mut self, result: nix::Result<()>) -> Option<Change> {
         match result {
             Ok(()) => self.sent.packets += 1,
-            // A full queue is a busy medium, not a broken one.
-            Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => {
+            Err(errno) if is_full(errno) => {
                 self.sent.queue_full += 1;
-                return None;
+                self.full = self.full.saturating_add(1);
+                if self.full < FULL_MAX {
+                    return None;
+                }
             }
             Err(_) => self.sent.refused += 1,
+        }
+        if !result.is_err_and(is_full) {
+            self.full = 0;
         }
         let before = std::mem::replace(&mut self.failing, result.err());
         match (before, self.failing) {
@@ -312,25 +384,39 @@ impl Sender {
 
     /// Follows an interface that was removed and created again.
     fn reopen(&mut self, receiver: Option<&mut Receiver>) -> Result<(), Problem> {
-        let interface = look_up(self.medium.kind.interface())?;
+        let interface = look_up(interface_of(&self.medium.kind))?;
         (self.socket, self.to) = open_sender(&self.medium, interface)?;
         receiver.map_or(Ok(()), |receiver| receiver.join(&self.medium, interface))
     }
 }
 
+fn is_full(errno: Errno) -> bool {
+    matches!(errno, Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM)
+}
+
 /// What arrived: its medium, source and length.
-type Arrival = (MediumId, SocketAddrV4, usize);
+type Arrival = (MediumId, SocketAddr, usize);
 
 impl Receiver {
-    fn open(port: u16) -> Result<Receiver, Problem> {
-        let socket = new_socket()?;
-        setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+    fn open(port: u16, version: IpVersion) -> Result<Receiver, Problem> {
+        let socket = new_socket(version)?;
+        let address = match version {
+            IpVersion::V4 => {
+                setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+                SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))
+            }
+            IpVersion::V6 => {
+                // IPv4 has its own socket, and the port may belong to another program there.
+                setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
+                setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+                SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))
+            }
+        };
         // Beyond the system's limit only with a privilege, which is not worth refusing the start.
         if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_QUEUE).is_err() {
             setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_QUEUE)?;
         }
-        let address = SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port));
-        bind(socket.as_raw_fd(), &address).map_err(|errno| match errno {
+        bind(socket.as_raw_fd(), &SockaddrStorage::from(address)).map_err(|errno| match errno {
             Errno::EADDRINUSE => Problem::PortBusy(port),
             Errno::EACCES => {
                 Problem::NotPermitted { doing: "use a port below 1024", capability: "CAP_NET_BIND_SERVICE" }
@@ -338,33 +424,51 @@ impl Receiver {
             other => Problem::from(other),
         })?;
         // Packets may have come between the bind and the registration.
-        Ok(Receiver { socket, port, ready: true, routes: Vec::new() })
+        Ok(Receiver { socket, version, port, ready: true, routes: Vec::new() })
+    }
+
+    /// Whether the packets of `medium` come in here.
+    fn takes(&self, medium: &Medium) -> bool {
+        self.port == medium.port && self.version == version_of(&medium.kind)
     }
 
     /// Enters the multicast group of `medium`, if it is one.
     fn join(&mut self, medium: &Medium, interface: Interface) -> Result<(), Problem> {
-        let MediumKind::Mcast { group, .. } = medium.kind else { return Ok(()) };
-        let request = IpMembershipRequest::new(group, Some(interface.address.ok_or(Problem::NoAddress)?));
-        match setsockopt(&self.socket, sockopt::IpAddMembership, &request) {
+        let result = match medium.kind {
+            MediumKind::Mcast { group, .. } => {
+                let request = IpMembershipRequest::new(group, Some(interface.address.ok_or(Problem::NoAddress)?));
+                setsockopt(&self.socket, sockopt::IpAddMembership, &request).map_err(io::Error::from)
+            }
+            MediumKind::Mcast6 { group, .. } => sys::join_group6(&self.socket, group, interface.index),
+            _ => return Ok(()),
+        };
+        match result {
             // Two media with the same group and interface.
-            Ok(()) | Err(Errno::EADDRINUSE) => Ok(()),
-            Err(errno) => Err(errno.into()),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),
+            result => result.map_err(Problem::System),
         }
     }
 
     /// Reads one packet; `None` if it belongs to no medium.
     fn read(&mut self, buffer: &mut [u8], control: &mut [u8]) -> nix::Result<Option<Arrival>> {
         let mut parts = [IoSliceMut::new(buffer)];
-        let packet = recvmsg::<SockaddrIn>(self.socket.as_raw_fd(), &mut parts, Some(control), MsgFlags::MSG_DONTWAIT)?;
-        let Some(from) = packet.address else { return Ok(None) };
-        let Some(ControlMessageOwned::Ipv4PacketInfo(info)) = packet.cmsgs()?.next() else { return Ok(None) };
-        let from = SocketAddrV4::new(from.ip(), from.port());
-        let target = Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr));
-        let index = u32::try_from(info.ipi_ifindex).unwrap_or(0);
-        Ok(self.attribute(index, target, *from.ip()).map(|medium| (medium, from, packet.bytes)))
+        let socket = self.socket.as_raw_fd();
+        let packet = recvmsg::<SockaddrStorage>(socket, &mut parts, Some(control), MsgFlags::MSG_DONTWAIT)?;
+        let Some(from) = packet.address.as_ref().and_then(address) else { return Ok(None) };
+        let (target, index): (IpAddr, _) = match packet.cmsgs()?.next() {
+            Some(ControlMessageOwned::Ipv4PacketInfo(info)) => {
+                (Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into(), u32::try_from(info.ipi_ifindex))
+            }
+            Some(ControlMessageOwned::Ipv6PacketInfo(info)) => {
+                (Ipv6Addr::from(info.ipi6_addr.s6_addr).into(), Ok(info.ipi6_ifindex))
+            }
+            _ => return Ok(None),
+        };
+        let bytes = packet.bytes;
+        Ok(self.attribute(index.unwrap_or(0), target, from.ip()).map(|medium| (medium, from, bytes)))
     }
 
-    fn attribute(&mut self, index: u32, target: Ipv4Addr, from: Ipv4Addr) -> Option<MediumId> {
+    fn attribute(&mut self, index: u32, target: IpAddr, from: IpAddr) -> Option<MediumId> {
         let known = attribute(&self.routes, index, target, from);
         if known.is_some() || self.routes.iter().any(|route| route.index == index) {
             return known;
@@ -382,7 +486,7 @@ impl Receiver {
 ///
 /// What nobody asked for, such as unicast where we use `bcast`, belongs to the first medium of the interface: sources
 /// are never checked here, the signature decides (WIRE 13).
-fn attribute(routes: &[Route], index: u32, target: Ipv4Addr, from: Ipv4Addr) -> Option<MediumId> {
+fn attribute(routes: &[Route], index: u32, target: IpAddr, from: IpAddr) -> Option<MediumId> {
     let here = || routes.iter().filter(|route| route.index == index);
     let exact = here().find(|route| route.by == By::Target(target));
     let sender = || here().find(|route| !target.is_multicast() && route.by == By::Peer(from));
@@ -392,42 +496,72 @@ fn attribute(routes: &[Route], index: u32, target: Ipv4Addr, from: Ipv4Addr) -> 
 }
 
 /// A sending socket for `medium` and the address it sends to.
-fn open_sender(medium: &Medium, interface: Interface) -> Result<(OwnedFd, SockaddrIn), Problem> {
-    let socket = new_socket()?;
-    let address = match &medium.kind {
+fn open_sender(medium: &Medium, interface: Interface) -> Result<(OwnedFd, SocketAddr), Problem> {
+    let version = version_of(&medium.kind);
+    let socket = new_socket(version)?;
+    let address: IpAddr = match &medium.kind {
         MediumKind::Bcast { .. } => {
             setsockopt(&socket, sockopt::Broadcast, &true)?;
             setsockopt(&socket, sockopt::DontRoute, &true)?;
             interface.address.ok_or(Problem::NoAddress)?;
-            interface.broadcast.ok_or(Problem::NoBroadcast)?
+            interface.broadcast.ok_or(Problem::NoBroadcast)?.into()
         }
         MediumKind::Mcast { group, ttl, loopback, .. } => {
             let own = interface.address.ok_or(Problem::NoAddress)?;
             sys::set_multicast_interface(&socket, interface.index, own).map_err(Problem::System)?;
             setsockopt(&socket, sockopt::IpMulticastTtl, ttl)?;
             setsockopt(&socket, sockopt::IpMulticastLoop, loopback)?;
-            *group
+            (*group).into()
+        }
+        MediumKind::Mcast6 { group, ttl, loopback, .. } => {
+            sys::set_multicast6(&socket, interface.index, *loopback).map_err(Problem::System)?;
+            setsockopt(&socket, sockopt::Ipv6MulticastHops, &i32::from(*ttl))?;
+            (*group).into()
         }
         MediumKind::Ucast { peer, .. } => {
             setsockopt(&socket, sockopt::ReusePort, &true)?;
             setsockopt(&socket, sockopt::Ipv4Tos, &LOW_DELAY)?;
-            crate::config::resolve(peer).map_err(|_| Problem::UnknownPeer(peer.clone()))?
+            let unknown = |_| Problem::UnknownPeer(peer.clone(), version);
+            crate::config::resolve(peer).map_err(unknown)?.into()
         }
-        MediumKind::Serial { .. } => return Err(Problem::System(io::ErrorKind::Unsupported.into())),
+        MediumKind::Ucast6 { peer, .. } => {
+            setsockopt(&socket, sockopt::ReusePort, &true)?;
+            setsockopt(&socket, sockopt::Ipv6TClass, &LOW_DELAY)?;
+            let unknown = |_| Problem::UnknownPeer(peer.clone(), version);
+            crate::config::resolve6(peer).map_err(unknown)?.into()
+        }
+        MediumKind::Serial { .. }
+        | MediumKind::Ping { .. }
+        | MediumKind::Ping6 { .. }
+        | MediumKind::PingGroup { .. } => return Err(Problem::System(io::ErrorKind::Unsupported.into())),
     };
     // WIRE 13 has this for `ucast` only. With two interfaces in one network it keeps a broadcast on its own cable too.
-    if !matches!(medium.kind, MediumKind::Mcast { .. }) {
-        let name = device(medium.kind.interface()).into();
+    if !address.is_multicast() {
+        let name = device(interface_of(&medium.kind)).into();
         setsockopt(&socket, sockopt::BindToDevice, &name).map_err(|errno| match errno {
             Errno::EPERM => Problem::NotPermitted { doing: "bind a socket to an interface", capability: "CAP_NET_RAW" },
             other => Problem::from(other),
         })?;
     }
-    Ok((socket, SockaddrIn::from(SocketAddrV4::new(address, medium.port))))
+    let to = match address {
+        IpAddr::V4(address) => SocketAddrV4::new(address, medium.port).into(),
+        IpAddr::V6(address) => SocketAddrV6::new(address, medium.port, 0, scope(address, interface)).into(),
+    };
+    Ok((socket, to))
 }
 
-fn new_socket() -> nix::Result<OwnedFd> {
-    socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)
+/// The scope of an address: what is link-local exists once on every interface. Other addresses have none.
+fn scope(address: Ipv6Addr, interface: Interface) -> u32 {
+    let link_local = address.is_unicast_link_local() || address.is_multicast();
+    if link_local { interface.index } else { 0 }
+}
+
+fn new_socket(version: IpVersion) -> nix::Result<OwnedFd> {
+    let family = match version {
+        IpVersion::V4 => AddressFamily::Inet,
+        IpVersion::V6 => AddressFamily::Inet6,
+    };
+    socket(family, SockType::Datagram, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)
 }
 
 impl From<Errno> for Problem {
@@ -437,120 +571,4 @@ impl From<Errno> for Problem {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use hb_core::config::Span;
-    use std::net::UdpSocket;
-
-    fn free_port() -> u16 {
-        UdpSocket::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port()
-    }
-
-    fn medium(kind: MediumKind, port: u16) -> Medium {
-        Medium { name: kind.interface().into(), kind, port, span: Span::FILE }
-    }
-
-    fn bcast(interface: &str, port: u16) -> Medium {
-        medium(MediumKind::Bcast { interface: interface.into() }, port)
-    }
-
-    fn ucast(peer: &str, port: u16) -> Medium {
-        medium(MediumKind::Ucast { interface: "lo".into(), peer: peer.into() }, port)
-    }
-
-    fn mcast(port: u16) -> Medium {
-        let group = Ipv4Addr::new(225, 0, 0, 7);
-        medium(MediumKind::Mcast { interface: "lo".into(), group, port, ttl: 1, loopback: true }, port)
-    }
-
-    /// The next packet; loopback delivers before `sendto` returns.
-    fn received(udp: &mut Udp) -> Option<(u16, Vec<u8>)> {
-        (0..udp.tokens()).for_each(|position| udp.on_readable(position));
-        udp.receive().map(|datagram| (datagram.medium.0, datagram.bytes.to_vec()))
-    }
-
-    #[test]
-    fn every_kind_of_medium_carries_on_the_loopback_interface() {
-        let port = free_port();
-        let media = [bcast("lo", port), mcast(port), ucast("127.0.0.1", port)];
-        let mut udp = Udp::open(&media).unwrap();
-        for medium in [0, 1, 2] {
-            assert_eq!(udp.send(MediumId(medium), &[b'0' + u8::try_from(medium).unwrap()]), None);
-            assert_eq!(received(&mut udp), Some((medium, vec![b'0' + u8::try_from(medium).unwrap()])));
-            assert_eq!(udp.sent(MediumId(medium)), Sent { packets: 1, ..Sent::default() });
-        }
-        assert_eq!(received(&mut udp), None, "one packet sent is one packet received");
-        assert!(!udp.is_ready());
-        assert_eq!(udp.strays(), 0);
-    }
-
-    #[test]
-    fn a_full_datagram_arrives_whole() {
-        let port = free_port();
-        let mut udp = Udp::open(&[ucast("127.0.0.1", port)]).unwrap();
-        let packet: Vec<u8> = (0..65_507).map(|at: u32| at.to_le_bytes()[0]).collect();
-        assert_eq!(udp.send(MediumId(0), &packet), None);
-        assert_eq!(received(&mut udp), Some((0, packet)));
-    }
-
-    #[test]
-    fn a_port_that_somebody_has_is_reported() {
-        let other = UdpSocket::bind("0.0.0.0:0").unwrap();
-        let port = other.local_addr().unwrap().port();
-        let error = Udp::open(&[bcast("lo", port)]).unwrap_err();
-        assert_eq!(error.to_string(), format!("bcast lo: UDP port {port} is in use by another program"));
-    }
-
-    #[test]
-    fn what_cannot_work_is_said_in_one_line() {
-        assert_eq!(
-            Udp::open(&[bcast("no-such-if0", 694)]).unwrap_err().to_string(),
-            "bcast no-such-if0: no such network interface"
-        );
-        assert_eq!(
-            Udp::open(&[ucast("no such host", 694)]).unwrap_err().to_string(),
-            "ucast lo: no such host has no IPv4 address"
-        );
-    }
-
-    #[test]
-    fn a_medium_that_stops_carrying_says_so_once() {
-        let mut udp = Udp::open(&[ucast("127.0.0.1", free_port())]).unwrap();
-        let sender = udp.senders.get_mut(&MediumId(0)).unwrap();
-        assert_eq!(sender.account(Err(Errno::ENOBUFS)), None);
-        assert_eq!(sender.account(Err(Errno::ENETDOWN)), Some(Change::Fails(Errno::ENETDOWN)));
-        assert_eq!(sender.account(Err(Errno::ENETUNREACH)), None);
-        assert_eq!(sender.account(Ok(())), Some(Change::Works));
-        assert_eq!(sender.account(Ok(())), None);
-        assert_eq!(sender.sent, Sent { packets: 2, queue_full: 1, refused: 2 });
-    }
-
-    #[test]
-    fn packets_find_their_medium_by_interface_then_target_then_peer() {
-        let route = |medium, index, by| Route { medium: MediumId(medium), interface: String::new(), index, by };
-        let ip = |text: &str| -> Ipv4Addr { text.parse().unwrap() };
-        let routes = [
-            route(0, 1, By::Target(ip("10.0.0.255"))),
-            route(1, 2, By::Target(ip("10.0.0.255"))),
-            route(2, 2, By::Target(ip("225.0.0.7"))),
-            route(3, 2, By::Peer(ip("10.0.0.3"))),
-            route(4, 2, By::Peer(ip("10.0.0.4"))),
-            route(5, 3, By::Target(ip("225.0.0.7"))),
-        ];
-        for (index, target, from, medium) in [
-            (1, "10.0.0.255", "10.0.0.4", Some(0)),
-            (2, "10.0.0.255", "10.0.0.4", Some(1)),
-            (2, "225.0.0.7", "10.0.0.4", Some(2)),
-            (2, "10.0.0.1", "10.0.0.3", Some(3)),
-            (2, "10.0.0.1", "10.0.0.4", Some(4)),
-            (2, "10.0.0.1", "10.9.9.9", Some(3)),
-            (1, "10.0.0.1", "10.0.0.4", Some(0)),
-            (3, "10.0.0.1", "10.0.0.4", None),
-            (3, "225.0.0.7", "10.0.0.4", Some(5)),
-            (4, "10.0.0.255", "10.0.0.4", None),
-        ] {
-            let found = attribute(&routes, index, ip(target), ip(from)).map(|medium| medium.0);
-            assert_eq!(found, medium, "{index} {target} {from}");
-        }
-    }
-}
+mod tests;

@@ -127,13 +127,14 @@ impl Setting {
 /// works, so it is left out.
 fn routes(from: &Config, to: &Config, number: usize) -> Vec<Option<MediumId>> {
     let heard = |kind: &MediumKind| {
-        if let MediumKind::Ucast { peer, .. } = kind {
-            let addressed = peer.rsplit('.').next().and_then(|part| part.parse::<usize>().ok())?;
+        let interface = kind.interface()?;
+        if let MediumKind::Ucast { peer, .. } | MediumKind::Ucast6 { peer, .. } = kind {
+            let addressed = peer.rsplit(['.', ':']).next().and_then(|part| part.parse::<usize>().ok())?;
             if addressed != number + 1 {
                 return None;
             }
         }
-        let position = to.media().iter().position(|medium| medium.kind.interface() == kind.interface())?;
+        let position = to.media().iter().position(|medium| medium.kind.interface() == Some(interface))?;
         u16::try_from(position).ok().map(MediumId)
     };
     from.media().iter().map(|medium| heard(&medium.kind)).collect()

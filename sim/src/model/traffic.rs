@@ -74,7 +74,9 @@ impl Model {
 
     fn transmit(&mut self, packet: &Frame, urgency: Urgency) {
         let config = &self.config;
-        for (medium, described) in (0..).map(MediumId).zip(config.media()) {
+        // Ping nodes are not modelled.
+        let media = (0..).map(MediumId).zip(config.media());
+        for (medium, described) in media.filter(|(_, medium)| !medium.kind.is_ping()) {
             let frame = if described.kind.is_serial() {
                 config.keyring().reseal_for_serial(packet, config.sealing())
             } else {

@@ -177,6 +177,8 @@ pub enum Event {
     Open(usize, usize, Option<String>),
     /// Links behave differently from now on.
     Net(NetRule),
+    /// A machine that answers pings dies, or is back.
+    PingTarget(IpAddr, bool),
     /// A client of the node asks for a standby.
     Standby(usize, Which),
     /// A client of the node asks for a takeover.

@@ -163,6 +163,8 @@ impl Plan {
                 format!("open {}>{}{}", self.name(*from), self.name(*to), over(interface))
             }
             Event::Net(rule) => self.net_rule(rule),
+            Event::PingTarget(address, false) => format!("ping-dies {address}"),
+            Event::PingTarget(address, true) => format!("ping-returns {address}"),
             Event::Standby(host, which) => format!("{} {}", one("standby", *host), which.word()),
             Event::Takeover(host, which) => format!("{} {}", one("takeover", *host), which.word()),
         }

@@ -45,6 +45,7 @@
 //! at TIME device NODE works|lies|fails|hangs TIME  the device that resets it becomes another
 //! at TIME cut|deafen|mute|heal NODE [INTERFACE]   or the NAME of a fate
 //! at TIME block|open NODE>NODE [INTERFACE]
+//! at TIME ping-dies|ping-returns ADDRESS
 //! at TIME flap NODE [INTERFACE] TIMES DOWN UP     so many cuts, each DOWN long, UP apart
 //! at TIME net ...                                 as above, from then on
 //! at TIME standby|takeover NODE [all|local|foreign|failback]

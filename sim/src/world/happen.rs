@@ -46,6 +46,8 @@ impl World {
             Event::Block(from, to, interface) => self.network.block(*from, *to, interface.as_deref(), true),
             Event::Open(from, to, interface) => self.network.block(*from, *to, interface.as_deref(), false),
             Event::Net(rule) => self.network.change(rule),
+            Event::PingTarget(address, true) => drop(self.silent.remove(address)),
+            Event::PingTarget(address, false) => drop(self.silent.insert(*address)),
             Event::Standby(host, which) => self.request(*host, Request::Standby(*which)),
             Event::Takeover(host, which) => self.request(*host, Request::Takeover(*which)),
         }
@@ -270,6 +272,7 @@ impl World {
         self.note(|| What::Happened("everything is mended".to_owned(), Vec::new()));
         self.is_calm = true;
         self.network.mend();
+        self.silent.clear();
         for host in 0..self.hosts.len() {
             self.look_at_cables(host);
             self.hosts[host].disk.lies = false;
@@ -308,6 +311,7 @@ fn concerned(event: &Event) -> Vec<usize> {
         | Event::Standby(host, _)
         | Event::Takeover(host, _) => vec![*host],
         Event::Block(from, to, _) | Event::Open(from, to, _) => vec![*from, *to],
+        Event::PingTarget(..) => Vec::new(),
         Event::Net(rule) => rule.way.from.iter().chain(&rule.way.to).copied().collect(),
     }
 }

@@ -22,6 +22,8 @@ use std::time::Duration;
 const ADDRESS_OP: Duration = Duration::from_micros(300);
 const SCRIPT_OP: Duration = Duration::from_millis(20);
 const STATUS_OP: Duration = Duration::from_millis(5);
+/// To a ping node and back.
+const ECHO: Duration = Duration::from_micros(400);
 
 impl World {
     pub(super) fn perform(&mut self, host: usize, effect: Effect) {
@@ -60,6 +62,9 @@ impl World {
 
     fn send(&mut self, host: usize, medium: MediumId, frame: &Frame, urgency: Urgency) {
         frame.hash(&mut self.hasher);
+        if self.plan.hosts[host].config.media().get(medium.index()).is_some_and(|medium| medium.kind.is_ping()) {
+            return self.ping(host, medium, frame);
+        }
         let label = Label::of(frame);
         debug_assert!(label.is_some(), "what a node sends is a message, and the simulator can read it");
         self.tell(&Fact::Sent(host, medium, frame));
@@ -114,6 +119,24 @@ impl World {
             self.queue.push(Reverse((at, Due::Frame { host: passage.to, number })));
         }
         self.passages = passages;
+    }
+
+    /// A ping node sends back what it was sent, if it lives and the cable to it is whole.
+    fn ping(&mut self, host: usize, medium: MediumId, frame: &Frame) {
+        self.tell(&Fact::Sent(host, medium, frame));
+        let asked = self.plan.hosts[host].config.media()[medium.index()].kind.hosts();
+        let answers = self.plan.ping_targets.iter().any(|(address, interface)| {
+            let is_asked = asked.iter().any(|host| host.parse() == Ok(*address));
+            is_asked && !self.silent.contains(address) && !self.network.is_cut(host, interface)
+        });
+        if answers {
+            self.last_frame += 1;
+            let (number, life) = (self.last_frame, self.hosts[host].life);
+            // To anybody but its sender it is no message of a node.
+            let travelling = Travelling { from: host, life, medium, frame: frame.clone(), label: None };
+            self.travelling.insert(number, travelling);
+            self.queue.push(Reverse((self.now.plus(ECHO), Due::Frame { host, number })));
+        }
     }
 
     // --- operations

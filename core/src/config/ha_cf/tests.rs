@@ -87,6 +87,15 @@ fn good_values_are_accepted_and_bad_ones_refused() {
                 "eth0 239.0.0.1 694 1 2",
             ],
         ),
+        ("ucast6", &["eth0 fe80::1", "eth0 fe80::1%eth0", "eth0 h2"], &["eth0", "eth0 a b", "eth0 fe80::1%eth1"]),
+        (
+            "mcast6",
+            &["eth0 ff02::7 694 1 0", "eth0 ff05::1:2 1 255 1"],
+            &["eth0", "eth0 ff02::7 694 1 0 9", "eth0 239.0.0.1 694 1 0", "eth0 fe80::1 694 1 0", "eth0 ff02::7 0 1 0"],
+        ),
+        ("ping", &["10.0.0.254", "10.0.0.254 10.0.0.253", "router"], &["h1"]),
+        ("ping6", &["fe80::1", "router"], &["h1"]),
+        ("ping_group", &["routers 10.0.0.254 10.0.0.253", "gw h2"], &["routers", "h1 10.0.0.254"]),
         ("node", &["h3", "h3 h4,h5"], &[]),
         ("hbaping", &[], &["x"]),
         ("rds", &[], &["x"]),
@@ -113,11 +122,6 @@ fn good_values_are_accepted_and_bad_ones_refused() {
 #[test]
 fn what_is_not_acted_on_says_so_once_a_line() {
     for (line, code) in [
-        ("mcast6 eth0 ff02::1 694 1 0", "W0201"),
-        ("ucast6 eth0 fe80::1", "W0201"),
-        ("ping 10.0.0.254 10.0.0.253", "W0201"),
-        ("ping6 fe80::1", "W0201"),
-        ("ping_group routers 10.0.0.254 10.0.0.253", "W0201"),
         ("respawn root /usr/bin/thing --flag", "W0201"),
         ("respawn hacluster /usr/lib/heartbeat/ipfail", "W0202"),
         ("failfast root /usr/bin/thing", "W0201"),
@@ -187,12 +191,33 @@ fn serial_lines_keep_the_speed_that_stood_before_them() {
     let found: Vec<_> = media.into_iter().map(|medium| (medium.kind, medium.port, medium.span.line)).collect();
     assert_eq!(
         found,
-        [
-            (line("/dev/ttyS0", 19200), 0, 2),
-            (line("/dev/ttyS1", 9600), 0, 4),
-            (line("/dev/ttyUSB0", 9600), 0, 4)
-        ]
+        [(line("/dev/ttyS0", 19200), 0, 2), (line("/dev/ttyS1", 9600), 0, 4), (line("/dev/ttyUSB0", 9600), 0, 4)]
     );
+}
+
+#[test]
+fn the_scope_of_an_ipv6_peer_is_its_interface() {
+    let media = parse("node h1\nucast6 eth0:1 fe80::2%eth0\nmcast6 eth1 ff02::7 2000 2 1\n").0.media;
+    assert_eq!(media[0].kind, MediumKind::Ucast6 { interface: "eth0:1".into(), peer: "fe80::2".into() });
+    let group = "ff02::7".parse().unwrap();
+    assert_eq!(
+        media[1].kind,
+        MediumKind::Mcast6 { interface: "eth1".into(), group, port: 2000, ttl: 2, loopback: true }
+    );
+}
+
+#[test]
+fn each_ping_node_is_a_medium_of_its_name() {
+    let (ha_cf, problems) = parse("node h1\nbcast eth0\nping A B,a\nping6 fe80::1\nping_group G c d\nping g\n");
+    let names: Vec<_> = ha_cf.media.iter().map(|medium| (medium.name.as_str(), medium.kind.hosts())).collect();
+    let hosts = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let expected = [("eth0", hosts(&[])), ("a", hosts(&["A"])), ("b", hosts(&["B"])), ("fe80::1", hosts(&["fe80::1"]))];
+    assert_eq!(names[..4], expected.each_ref().map(|(name, hosts)| (*name, hosts.as_slice())));
+    assert_eq!(names[4..], [("g", &hosts(&["c", "d"])[..])]);
+    assert_eq!(ha_cf.ping_names, ["a", "b", "fe80::1", "g"]);
+    assert_eq!(problems.iter().filter(|problem| problem.starts_with("W0136")).count(), 2, "{problems:?}");
+    let alone = parse("node h1\nping a\n").1;
+    assert!(alone.contains(&"E0130 no media are configured that reach other nodes".to_string()), "{alone:?}");
 }
 
 #[test]
@@ -213,8 +238,11 @@ fn limits_are_errors() {
     assert_eq!(codes(&many), ["E0131"]);
     assert_eq!(codes(&alloc::format!("node {}", "n".repeat(100))), ["E0113"]);
     assert_eq!(codes(&alloc::format!("node {}", "n".repeat(99))), [""; 0]);
+    let many_nodes = (0..70).fold(String::from("node"), |line, n| line + &alloc::format!(" n{n}")) + "\n";
     let pings = (0..99).fold(String::from("ping"), |line, n| line + &alloc::format!(" p{n}"));
-    assert_eq!(codes(&pings), ["W0201", "E0131", "E0114"]);
+    assert_eq!(codes(&pings), ["E0131"]);
+    let pings = (0..40).fold(String::from("ping"), |line, n| line + &alloc::format!(" p{n}"));
+    assert_eq!(codes(&(many_nodes + &pings)), ["E0114"]);
 }
 
 #[test]

@@ -106,6 +106,11 @@ impl Lab {
         Ok(cable)
     }
 
+    /// Takes a cable away with the machine's interface.
+    pub fn unplug(&mut self, cable: Cable) -> io::Result<()> {
+        self.netlink.remove_link(cable.port)
+    }
+
     /// Waits until packets pass: the kernel tells the switch of a new carrier later, from a thread of its own.
     fn wait_for_port(&mut self, cable: Cable) -> io::Result<()> {
         for _ in 0..PORT_ROUNDS {

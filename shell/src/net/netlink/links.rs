@@ -66,6 +66,13 @@ impl Netlink {
         })
     }
 
+    /// Removes an interface, and with one end of a pair the other.
+    pub fn remove_link(&mut self, link: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = link;
+        self.request(RouteNetlinkMessage::DelLink(message), 0).map(drop)
+    }
+
     /// Stops the kernel from giving the interface a link-local IPv6 address, and so from looking for duplicates and routers.
     ///
     /// On a kernel without IPv6 there is nothing to stop, which is no error.

@@ -30,6 +30,8 @@ const VERBS: &[&str] = &[
     "open",
     "flap",
     "net",
+    "ping-dies",
+    "ping-returns",
     "standby",
     "takeover",
 ];
@@ -45,6 +47,9 @@ impl Parser<'_> {
         let known = self.one_of(*verb, VERBS)?;
         let now = |event| Some(vec![(Duration::ZERO, event)]);
         match (known, rest) {
+            ("ping-dies" | "ping-returns", [address]) => {
+                now(Event::PingTarget(self.number(*address)?, known == "ping-returns"))
+            }
             ("net", words) => now(Event::Net(self.net_rule(words)?)),
             ("block" | "open", [way, interface @ ..]) if interface.len() <= 1 => {
                 let Some((from, to)) = way.text.split_once('>') else {
