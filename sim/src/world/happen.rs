@@ -6,6 +6,7 @@ use crate::ground::Power;
 use crate::host::Schedule;
 use crate::plan::{DeviceDoes, Event};
 use crate::recording::What;
+use hb_core::config::Resource;
 use hb_core::ids::ClientId;
 use hb_core::{Command, Input, Level, Request};
 use std::cmp::Reverse;
@@ -90,12 +91,18 @@ impl World {
         self.note_life(host, "down");
     }
 
+    /// The process of the daemon is gone. Its scripts go on; addresses it changes itself, so what it began there ends with it.
+    fn end(&mut self, host: usize) {
+        self.hosts[host].end();
+        self.operations.retain(|(of, ..), run| *of != host || matches!(run.resource, Resource::Script(_)));
+        self.note_life(host, "down");
+    }
+
     fn kill(&mut self, host: usize) {
         if self.hosts[host].engine.is_none() {
             return;
         }
-        self.hosts[host].end();
-        self.note_life(host, "down");
+        self.end(host);
         let machine = &mut self.hosts[host];
         if machine.schedule != Schedule::Still {
             machine.schedule = Schedule::Runs;
@@ -112,8 +119,7 @@ impl World {
         if self.hosts[host].engine.is_none() || self.hosts[host].schedule != Schedule::Runs {
             return;
         }
-        self.hosts[host].end();
-        self.note_life(host, "down");
+        self.end(host);
         if let Some(rewritten) = self.hosts[host].plan.rewritten.clone() {
             let Some(config) = rewritten.config else { return };
             self.plan.hosts[host].config = config.clone();
