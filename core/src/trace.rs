@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 pub const MAGIC: [u8; 8] = *b"hbtrace\n";
 /// The version of format and state; a recording of another one is refused. It rises with every change of a field of
 /// [`Node`] or [`Input`]: `golden.trace` shows that it has to.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The longest record in bytes: a full history of large messages.
 pub const RECORD_MAX: usize = 32 * 1024 * 1024;
 /// Length and checksum in front of a record.
@@ -170,6 +170,18 @@ pub enum Kind {
     Report,
     /// [`Action::Exit`].
     Exit,
+    /// [`Action::Door`].
+    Door,
+    /// [`Action::Tell`].
+    Tell,
+    /// [`Action::Allow`].
+    Allow,
+    /// [`Action::Dismiss`].
+    Dismiss,
+    /// [`Action::StartProgram`].
+    StartProgram,
+    /// [`Action::StopProgram`].
+    StopProgram,
 }
 
 impl Kind {
@@ -183,6 +195,12 @@ impl Kind {
             Action::Reply { .. } => Kind::Reply,
             Action::Report(_) => Kind::Report,
             Action::Exit(_) => Kind::Exit,
+            Action::Door(_) => Kind::Door,
+            Action::Tell { .. } => Kind::Tell,
+            Action::Allow { .. } => Kind::Allow,
+            Action::Dismiss { .. } => Kind::Dismiss,
+            Action::StartProgram { .. } => Kind::StartProgram,
+            Action::StopProgram { .. } => Kind::StopProgram,
         }
     }
 
@@ -196,6 +214,12 @@ impl Kind {
             Kind::Reply => "Reply",
             Kind::Report => "Report",
             Kind::Exit => "Exit",
+            Kind::Door => "Door",
+            Kind::Tell => "Tell",
+            Kind::Allow => "Allow",
+            Kind::Dismiss => "Dismiss",
+            Kind::StartProgram => "StartProgram",
+            Kind::StopProgram => "StopProgram",
         }
     }
 }

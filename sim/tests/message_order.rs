@@ -77,11 +77,12 @@ fn modelled(plan: &Plan, keyring: &Keyring, from: u64, seed: u64) -> Vec<String>
     let packets = world.recording.packets.iter();
     // Beta's own interface carries what it sends and what gets through to it.
     let passed = packets.filter(|packet| packet.to == beta && packet.fate.is_ok() && packet.at >= from);
-    passed.filter_map(|packet| {
-        let authentic = keyring.verify(&packet.frame).expect("the key of the scenario");
-        line(&Message::parse(authentic).expect("a message"))
-    })
-    .collect()
+    passed
+        .filter_map(|packet| {
+            let authentic = keyring.verify(&packet.frame).expect("the key of the scenario");
+            line(&Message::parse(authentic).expect("a message"))
+        })
+        .collect()
 }
 
 fn compare(name: &str, text: &str, from: u64) {

@@ -8,13 +8,14 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::clients::Clients;
 use super::diagnostic::{Code, Report, Span};
 use super::directives::{Acted, Directive, TABLE, Takes, Value, directive};
 use super::media::Media;
 use super::settings::{Facility, Failback, GenerationMethod, LogConfig, Settings, UuidFrom};
 use super::text::{Line, Word, is_blank, is_delimiter, lines, nearest};
 use super::timing::{Intervals, Timing, TimingError, parse_time};
-use super::{Medium, NodeConfig, SourceText};
+use super::{Medium, Member, NodeConfig, SourceText};
 use crate::auth::Sealing;
 use crate::ids::NodeId;
 use crate::wire::{Algorithm, Compression, MsgFormat};
@@ -32,8 +33,10 @@ pub(crate) struct HaCf {
     pub(crate) timing: Option<Timing>,
     pub(crate) settings: Settings,
     pub(crate) ping_names: Vec<String>,
+    pub(crate) members: Vec<Member>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) parameters: BTreeMap<String, String>,
+    pub(crate) clients: Clients,
 }
 
 /// Reads ha.cf for the node `local_name`; nothing if it is no text.
@@ -59,6 +62,8 @@ struct Given {
 struct Draft {
     nodes: Vec<NodeConfig>,
     pings: Vec<(String, Span)>,
+    members: Vec<Member>,
+    clients: Clients,
     media: Media,
     /// A medium could not be read, so that the absence of media needs no words.
     has_broken_medium: bool,
@@ -99,7 +104,7 @@ impl Draft {
         }
         match row.acted {
             Acted::Refused(why) => refuse(row, name.span, why, report),
-            Acted::NotYet => not_acted_on(row, *name, words, report),
+            Acted::NotYet => not_acted_on(row, *name, report),
             Acted::Yes => {}
         }
         let media = self.media.total();
@@ -123,10 +128,8 @@ impl Draft {
             }
             Takes::Pings { group } => self.name_pings(group, *first, words, &line, report),
             Takes::Env => self.set_environment(&line, report),
-            Takes::Client if words.len() < 2 => {
-                let usage = format_args!("write `{} USER COMMAND`", row.name);
-                report.advise(Code::ArgumentMissing, line.end(), format_args!("{} needs a command", row.name), usage);
-            }
+            Takes::Client => self.clients.program(*name, &line, report),
+            Takes::Authority => self.clients.authorise(&line, report),
             _ => {}
         }
         let is_medium = matches!(row.takes, Takes::Bcast | Takes::Ucast | Takes::Mcast);
@@ -180,7 +183,7 @@ impl Draft {
         if !row.is_idle(&value, word.text) {
             match row.acted {
                 Acted::Refused(why) => refuse(row, word.span, why, report),
-                Acted::NotYet => not_acted_on(row, word, &[], report),
+                Acted::NotYet => not_acted_on(row, word, report),
                 Acted::Yes => {}
             }
         }
@@ -220,6 +223,7 @@ impl Draft {
                 report.add(Code::TooManyNodes, word.span, format_args!("more than {NODES_MAX} nodes"));
                 return;
             } else {
+                self.members.extend(u16::try_from(self.nodes.len()).map(|at| Member::Node(NodeId(at))));
                 self.nodes.push(NodeConfig { name, span: word.span });
             }
         }
@@ -233,6 +237,7 @@ impl Draft {
         }
         for word in names {
             self.media.unserved(word.span, report);
+            self.members.extend(u16::try_from(self.pings.len()).map(Member::Ping));
             self.pings.push((word.text.to_ascii_lowercase(), word.span));
         }
     }
@@ -297,6 +302,7 @@ impl Draft {
         let timing = self.timing(report);
         let settings = self.settings(report);
         self.check_pings(report);
+        self.check_ipfail(report);
         let media = core::mem::take(&mut self.media);
         let total = media.total();
         let media = media.into_served();
@@ -321,6 +327,8 @@ impl Draft {
             timing,
             settings,
             ping_names: self.pings.into_iter().map(|(name, _)| name).collect(),
+            members: self.members,
+            clients: self.clients,
             environment: environment.into_iter().collect(),
             parameters,
         }
@@ -410,6 +418,22 @@ impl Draft {
                 report.advise(Code::PingIsNode, *span, format_args!("ping node {name} is a cluster node"), help);
             }
         }
+    }
+
+    /// ipfail weighs ping nodes; where none is watched it would tell the other node that it sees more.
+    fn check_ipfail(&mut self, report: &mut Report) {
+        let watched = directive("ping").is_some_and(|row| row.acted == Acted::Yes);
+        if self.pings.is_empty() || watched {
+            return;
+        }
+        self.clients.programs.retain(|program| {
+            let is_ipfail = program.path().rsplit('/').next() == Some("ipfail");
+            if is_ipfail {
+                let message = "ipfail is not run by this version where ping nodes are configured: they are not watched";
+                report.advise(Code::IpfailNotActedOn, program.span, message, "watch the network by other means");
+            }
+            !is_ipfail
+        });
     }
 
     fn failback(&self, report: &mut Report) -> Failback {
@@ -513,17 +537,11 @@ fn refuse(row: &Directive, span: Span, why: &str, report: &mut Report) {
     report.advise(Code::Refused, span, format_args!("{} is refused: {why}", row.name), help);
 }
 
-fn not_acted_on(row: &Directive, word: Word<'_>, words: &[Word<'_>], report: &mut Report) {
-    if row.takes == Takes::Client && words.iter().any(|word| word.text.rsplit('/').next() == Some("ipfail")) {
-        let message = "ipfail is not run by this version: the loss of a ping node will not move resources";
-        report.advise(Code::IpfailNotActedOn, word.span, message, "watch the network by other means");
-        return;
-    }
+fn not_acted_on(row: &Directive, word: Word<'_>, report: &mut Report) {
     let message = format_args!("{} is not acted on in this version", row.name);
     let help = match row.takes {
         Takes::OtherMedium(_) => "no heartbeats travel this way; make sure that the other media are independent",
         Takes::Pings { .. } => "the hosts are not watched",
-        Takes::Client => "start the program by other means",
         _ => "the line does no harm",
     };
     report.advise(Code::NotActedOn, word.span, message, help);

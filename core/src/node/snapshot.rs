@@ -5,6 +5,8 @@
 
 use super::{Boot, Node, resources, traffic};
 use crate::action::Frame;
+use crate::client::Clients;
+use crate::client::programs::Programs;
 use crate::config::Config;
 use crate::deadlines::Deadlines;
 use crate::delivery::Sender;
@@ -34,6 +36,8 @@ pub(crate) struct Parts {
     book: Book,
     evidence: Aside<resources::Evidence>,
     executor: Executor,
+    clients: Aside<Clients>,
+    programs: Programs,
     carriers: Vec<Carrier>,
     drops: Aside<BTreeMap<DropKind, traffic::Drops>>,
     lanes: Aside<Lanes>,
@@ -58,6 +62,8 @@ impl Parts {
             book,
             evidence,
             executor,
+            clients,
+            programs,
             carriers,
             drops,
             lanes,
@@ -77,6 +83,8 @@ impl Parts {
             book,
             evidence,
             executor,
+            clients,
+            programs,
             carriers,
             drops,
             lanes,
@@ -90,7 +98,8 @@ impl Parts {
         let (nodes, media) = (config.nodes().len(), config.media().len());
         let fits = self.nodes.has_shape(config.local(), nodes, media)
             && self.carriers.len() == media
-            && self.executor.queue_count() == config.groups().len();
+            && self.executor.queue_count() == config.groups().len()
+            && self.programs.len() == config.programs().len();
         let Parts {
             boot,
             started,
@@ -103,6 +112,8 @@ impl Parts {
             book,
             evidence,
             executor,
+            clients,
+            programs,
             carriers,
             drops,
             lanes,
@@ -122,6 +133,8 @@ impl Parts {
             book,
             evidence,
             executor,
+            clients,
+            programs,
             carriers,
             drops,
             lanes,
@@ -141,9 +154,9 @@ impl Parts {
         *self.wall_clock
     }
 
-    /// The messages kept for retransmission, oldest first.
-    pub(crate) fn frames_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Frame> {
-        self.sender.history_mut().frames_mut()
+    /// All packets that are kept: ours for retransmission, those of others for clients.
+    pub(crate) fn frames_mut(&mut self) -> impl Iterator<Item = &mut Frame> {
+        self.sender.history_mut().frames_mut().chain(self.clients.frames_mut())
     }
 
     /// The last message sent, if any is kept.

@@ -12,6 +12,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use core::time::Duration;
 
+mod clients;
+
 pub(super) fn config(local: &str, ha_cf: &str, haresources: &str) -> Config {
     let sources = Sources {
         local_name: local,
@@ -42,6 +44,8 @@ struct Pair {
     start: [Outcome; 2],
     starts: Vec<(usize, String)>,
     stops: Vec<(usize, String)>,
+    /// What concerns clients of the API and programs.
+    clients: Vec<(usize, Action)>,
 }
 
 impl Pair {
@@ -63,6 +67,7 @@ impl Pair {
             start: [Outcome::Done, Outcome::Done],
             starts: Vec::new(),
             stops: Vec::new(),
+            clients: Vec::new(),
         }
     }
 
@@ -114,6 +119,7 @@ impl Pair {
                 Action::Reply { response, .. } => self.replies.push(response),
                 Action::Exit(_) => self.exits += 1,
                 Action::Send { .. } | Action::FireArp { .. } | Action::ArmTimer { .. } => {}
+                action => self.clients.push((which, action)),
             }
         }
         for (op, outcome) in done {
