@@ -49,7 +49,7 @@ pub enum Input<'a> {
     /// The numbers of the users and groups that [`Config::accounts`](crate::config::Config::accounts) names; until they
     /// are known nobody is authorised by name.
     Accounts(Accounts),
-    /// A program connected to the API socket. Its identifier was used for no other, on the control socket neither.
+    /// A program connected to the API socket. No other one on that socket had its identifier before.
     ApiOpened {
         /// Its name from now on.
         client: ClientId,

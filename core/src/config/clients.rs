@@ -66,8 +66,9 @@ pub const CLIENT_GROUP: &str = "haclient";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Clients {
     /// In the order of ha.cf, in which they are started.
-    pub(crate) programs: Vec<Program>,
-    pub(crate) api_auth: Vec<ApiAuth>,
+    pub programs: Vec<Program>,
+    /// The `apiauth` lines.
+    pub api_auth: Vec<ApiAuth>,
 }
 
 impl Clients {

@@ -75,6 +75,8 @@ pub struct Reading {
     pub media: Vec<Medium>,
     /// The groups that could be read, errors or not.
     pub groups: Vec<Group>,
+    /// The programs and rights of clients that could be read, errors or not.
+    pub clients: clients::Clients,
 }
 
 /// A member of the cluster.
@@ -170,6 +172,7 @@ impl Config {
             diagnostics.extend(report.finish());
         }
         let media = ha_cf.as_ref().map(|ha_cf| ha_cf.media.clone()).unwrap_or_default();
+        let clients = ha_cf.as_ref().map(|ha_cf| ha_cf.clients.clone()).unwrap_or_default();
         let (keyring, problems) = authkeys::parse(sources.authkeys);
         diagnostics.extend(problems);
 
@@ -178,7 +181,7 @@ impl Config {
         } else {
             Config::assemble(ha_cf, groups.clone(), keyring)
         };
-        Reading { config, diagnostics, media, groups }
+        Reading { config, diagnostics, media, groups, clients }
     }
 
     /// Puts the parts together; every part that is missing has left an error.
@@ -343,11 +346,6 @@ impl Config {
     /// Who may sign on as `client`: its own `apiauth` line, what is built in, or `apiauth default`.
     pub fn api_auth(&self, client: &str) -> Option<ApiAuth> {
         self.clients.list_for(client)
-    }
-
-    /// The `apiauth` lines, in the order of ha.cf.
-    pub fn api_auth_lines(&self) -> &[ApiAuth] {
-        &self.clients.api_auth
     }
 
     /// The users and the groups whose numbers decide about clients.

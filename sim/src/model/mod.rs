@@ -179,6 +179,13 @@ impl Model {
                     self.turn();
                 }
             }
+            // Clients of the API and programs are no part of the model.
+            Input::Accounts(_)
+            | Input::ApiOpened { .. }
+            | Input::ApiMessage { .. }
+            | Input::ApiClosed { .. }
+            | Input::Fifo { .. }
+            | Input::ProgramEnded { .. } => {}
             Input::WallClock(time) => self.wall_clock = (self.now, time),
             Input::Load(load) => self.load = load,
             Input::Carrier { .. } => {}
