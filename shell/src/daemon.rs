@@ -3,9 +3,9 @@
 //! The start goes from what is cheap to check to what others can see, so that nothing is half-started: configuration,
 //! pid file, log, sockets, addresses left behind, control socket, generation; only then the node speaks.
 
-use crate::check::NOT_CONFIGURED;
 use crate::accounts;
 use crate::api::Api;
+use crate::check::NOT_CONFIGURED;
 use crate::clock;
 use crate::config::{INIT_DIR, Loaded, load};
 use crate::control::Control;
@@ -241,9 +241,7 @@ fn assemble(options: &Options, config: &Config, log: &Log) -> Result<(Parts, Boo
 fn prepare_run_dir(path: &Path) -> Result<(), StoreError> {
     let is_there = path.is_dir();
     create_directory(path)?;
-    if let (false, Some(user), Some(group)) =
-        (is_there, accounts::user(CLUSTER_USER), accounts::group(CLIENT_GROUP))
-    {
+    if let (false, Some(user), Some(group)) = (is_there, accounts::user(CLUSTER_USER), accounts::group(CLIENT_GROUP)) {
         // Where it cannot be given away everybody may come in; who may sign on is asked again anyway.
         let given = std::os::unix::fs::chown(path, Some(user), Some(group));
         let _open = given.and_then(|()| std::fs::set_permissions(path, Permissions::from_mode(0o750)));

@@ -11,8 +11,8 @@ use crate::log::Log;
 use crate::net::announce::Announcer;
 use crate::net::netlink::Netlink;
 use crate::net::vip::{self, Placed, VipError};
-use crate::programs::Programs;
 use crate::process::{End, Finished, News, ScriptRun, Scripts};
+use crate::programs::Programs;
 use crate::status::{self, MachineStatus};
 use crate::timer::Timer;
 use crate::transport::udp::{Change, Udp};
@@ -21,8 +21,8 @@ use hb_core::ids::{MediumId, OpId};
 use hb_core::resource::script::says_running;
 use hb_core::time::Instant;
 use hb_core::{
-    Accounts, Action, ArpKind, Carrier, Command, Door, Event, ExitReason, Failure, Input, Level, LoadAverage, Node, Outcome,
-    ResourceRun, Verb,
+    Accounts, Action, ArpKind, Carrier, Command, Door, Event, ExitReason, Failure, Input, Level, LoadAverage, Node,
+    Outcome, ResourceRun, Verb,
 };
 use mio::{Events, Poll, Token};
 use nix::libc::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -130,7 +130,8 @@ impl Machine {
             self.armed = deadline;
         }
         let fifo_is_ready = self.parts.fifo.as_ref().is_some_and(Fifo::is_ready);
-        let is_busy = self.parts.udp.is_ready() || self.parts.api.is_ready() || fifo_is_ready || !self.inputs.is_empty();
+        let is_busy =
+            self.parts.udp.is_ready() || self.parts.api.is_ready() || fifo_is_ready || !self.inputs.is_empty();
         let patience = is_busy.then_some(Duration::ZERO);
         match self.parts.poll.poll(&mut self.events, patience) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),

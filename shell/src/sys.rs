@@ -157,9 +157,8 @@ pub(crate) fn open_process(pid: u32) -> io::Result<OwnedFd> {
 pub(crate) fn signal_process(process: impl AsFd, signal: c_int) -> io::Result<()> {
     let process = process.as_fd().as_raw_fd();
     // SAFETY: the call takes integers and a pointer that may be null.
-    let result = unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, process, signal, std::ptr::null::<libc::siginfo_t>(), 0)
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process, signal, std::ptr::null::<libc::siginfo_t>(), 0) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

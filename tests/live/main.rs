@@ -5,6 +5,7 @@
 
 mod addresses;
 mod announcements;
+mod clients;
 mod daemons;
 mod machines;
 mod mixed;
@@ -20,7 +21,16 @@ use crate::scene::Outcome;
 type Test = (&'static str, fn() -> Outcome);
 
 fn tests() -> Vec<Test> {
-    [addresses::TESTS, announcements::TESTS, daemons::TESTS, machines::TESTS, mixed::TESTS, outages::TESTS].concat()
+    [
+        addresses::TESTS,
+        announcements::TESTS,
+        clients::TESTS,
+        daemons::TESTS,
+        machines::TESTS,
+        mixed::TESTS,
+        outages::TESTS,
+    ]
+    .concat()
 }
 
 fn main() {

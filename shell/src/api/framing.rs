@@ -25,7 +25,11 @@ pub(crate) fn beginning(received: &[u8]) -> Beginning {
     let length = usize::try_from(i32::from_ne_bytes(*length)).ok().filter(|length| *length <= PACKET_MAX);
     match length {
         Some(length) if u32::from_ne_bytes(*magic) == MAGIC => {
-            if body.len() < length { Beginning::Incomplete } else { Beginning::Frame(length) }
+            if body.len() < length {
+                Beginning::Incomplete
+            } else {
+                Beginning::Frame(length)
+            }
         }
         _ => Beginning::Nonsense,
     }

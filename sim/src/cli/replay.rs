@@ -204,9 +204,7 @@ fn action_text(action: &Action) -> Option<String> {
         Action::Report(event) => (event.level() > Level::Debug).then(|| event.to_string()),
         Action::Reply { client, response } => Some(format!("answer to client {}: {response}", client.0)),
         Action::Exit(reason) => Some(format!("exit: {reason:?}")),
-        Action::Tell { client, message, .. } => {
-            Some(format!("to API client {}: {}", client.0, message_text(message)))
-        }
+        Action::Tell { client, message, .. } => Some(format!("to API client {}: {}", client.0, message_text(message))),
         Action::Dismiss { client } => Some(format!("API client {} is dismissed", client.0)),
         Action::Door(door) => Some(format!("door for API clients: {door:?}")),
         Action::StopProgram { program } => Some(format!("stop program {}", program.0)),

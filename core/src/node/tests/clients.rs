@@ -307,8 +307,7 @@ fn what_no_datagram_carries_is_not_said() {
     pair.sign_on(0, 1, ROOT, "foo");
     let before = pair.nodes[0].as_ref().unwrap().newest_number();
     // Too mixed to be compressed much.
-    let noise: Vec<String> =
-        (0_u64..20_000).map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let noise: Vec<String> = (0_u64..20_000).map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
     let noise = noise.concat();
     pair.say(0, 1, &format!("t=hello x={}", noise.get(..200_000).unwrap_or_default()));
     assert_eq!(pair.nodes[0].as_ref().unwrap().newest_number(), before);
