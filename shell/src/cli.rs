@@ -49,10 +49,10 @@ struct Places {
     /// Directory of ha.cf, haresources, authkeys and resource.d.
     #[arg(long, global = true, value_name = "DIR", default_value = config::CONFIG_DIR)]
     config_dir: PathBuf,
-    /// Directory that keeps generation and uuid.
+    /// Directory that keeps generation and uuid, and has the command FIFO.
     #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/heartbeat")]
     state_dir: PathBuf,
-    /// Directory of pid file and control socket.
+    /// Directory of pid file and sockets.
     #[arg(long, global = true, value_name = "DIR", default_value = "/run/heartbeat")]
     run_dir: PathBuf,
     /// Directory of the flight recorder [default: `trace` in the state directory].

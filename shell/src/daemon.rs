@@ -55,9 +55,9 @@ const RESERVE_MAX: usize = 1024 * 1024;
 pub struct Options {
     /// The directory of ha.cf, haresources and authkeys.
     pub config_dir: PathBuf,
-    /// The directory of generation and uuid.
+    /// The directory of generation, uuid and command FIFO.
     pub state_dir: PathBuf,
-    /// The directory of pid file and control socket.
+    /// The directory of pid file and sockets.
     pub run_dir: PathBuf,
     /// The name of this node, if not that of the machine.
     pub node: Option<String>,
@@ -239,12 +239,18 @@ fn assemble(options: &Options, config: &Config, log: &Log) -> Result<(Parts, Boo
 
 /// The directory of the sockets; if it has to be made, it belongs to the clients' group, as that of 3.0.6 does.
 fn prepare_run_dir(path: &Path) -> Result<(), StoreError> {
-    let is_there = path.is_dir();
-    create_directory(path)?;
-    if let (false, Some(user), Some(group)) = (is_there, accounts::user(CLUSTER_USER), accounts::group(CLIENT_GROUP)) {
-        // Where it cannot be given away everybody may come in; who may sign on is asked again anyway.
-        let given = std::os::unix::fs::chown(path, Some(user), Some(group));
-        let _open = given.and_then(|()| std::fs::set_permissions(path, Permissions::from_mode(0o750)));
+    let accounts = accounts::user(CLUSTER_USER).zip(accounts::group(CLIENT_GROUP));
+    // The second is where ccm has its own socket.
+    for directory in [path.to_owned(), path.join("ccm")] {
+        let is_there = directory.is_dir();
+        if accounts.is_some() || directory == path {
+            create_directory(&directory)?;
+        }
+        if let (false, Some((user, group))) = (is_there, accounts) {
+            // Where it cannot be given away everybody may come in; who may sign on is asked again anyway.
+            let given = std::os::unix::fs::chown(&directory, Some(user), Some(group));
+            let _open = given.and_then(|()| std::fs::set_permissions(&directory, Permissions::from_mode(0o750)));
+        }
     }
     Ok(())
 }

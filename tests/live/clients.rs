@@ -214,11 +214,6 @@ fn ccm() -> Outcome {
         return Ok(Completion::ignored_with(reason));
     }
     let testbed = pair(&format!("respawn hacluster {LIBEXEC}/ccm\n"))?;
-    for which in 0..2 {
-        fs::create_dir_all(sockets(&testbed, which).join("ccm"))?;
-        let (user, group) = (User::from_name("hacluster")?, Group::from_name("haclient")?);
-        chown(&sockets(&testbed, which).join("ccm"), user.map(|user| user.uid), group.map(|group| group.gid))?;
-    }
     testbed.wait_until("both ccms are members", PATIENCE, |testbed| {
         let seen = testbed.machine(0).ok().and_then(|machine| run(machine, CL_STATUS, &["hbstatus", "-v"]).ok());
         std::thread::sleep(Duration::from_millis(200));

@@ -178,12 +178,11 @@ impl<'a> Teller<'a> {
 
 fn input_text(input: &Input<'_>) -> Option<String> {
     match input {
-        Input::Frame { .. } | Input::Wake | Input::WallClock(_) | Input::Load(_) => None,
+        Input::Frame { .. } | Input::Wake | Input::WallClock(_) | Input::Load(_) | Input::Accounts(_) => None,
         Input::Carrier { medium, carrier } => Some(format!("medium {}: carrier {carrier:?}", medium.0)),
         Input::OpDone { op, outcome } => Some(format!("operation {}: {outcome:?}", op.0)),
         Input::Client { client, request } => Some(format!("client {}: {request:?}", client.0)),
         Input::Operator(command) => Some(format!("operator: {command:?}")),
-        Input::Accounts(_) => None,
         Input::ApiOpened { client, peer } => Some(format!("API client {} connects: {peer:?}", client.0)),
         Input::ApiMessage { client, bytes } => Some(format!("API client {} says {}", client.0, message_text(bytes))),
         Input::ApiClosed { client, why } => Some(format!("API client {} is gone: {why:?}", client.0)),

@@ -179,16 +179,16 @@ impl Model {
                     self.turn();
                 }
             }
+            Input::WallClock(time) => self.wall_clock = (self.now, time),
+            Input::Load(load) => self.load = load,
             // Clients of the API and programs are no part of the model.
-            Input::Accounts(_)
+            Input::Carrier { .. }
+            | Input::Accounts(_)
             | Input::ApiOpened { .. }
             | Input::ApiMessage { .. }
             | Input::ApiClosed { .. }
             | Input::Fifo { .. }
             | Input::ProgramEnded { .. } => {}
-            Input::WallClock(time) => self.wall_clock = (self.now, time),
-            Input::Load(load) => self.load = load,
-            Input::Carrier { .. } => {}
         }
         self.rearm();
         std::mem::take(&mut self.effects.0)
