@@ -203,6 +203,9 @@ pub enum Cancellation {
     /// This node began to shut down.
     #[error("shutdown in progress")]
     Stopping,
+    /// This node did not run for longer than its dead time.
+    #[error("this node did not run meanwhile")]
+    Overslept,
     /// The work took longer than the protocol allows (CLUSTER a.4: standby work).
     #[error("the work was not finished in time")]
     TookTooLong,

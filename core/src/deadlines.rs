@@ -38,6 +38,8 @@ pub(crate) enum Timer {
     Announce,
     /// Start a program again, or wait no longer for its end.
     Program(ProgramId),
+    /// The end of the time in which others may tell a node that overslept what they hold.
+    Doubt,
     /// All is released and said: end.
     Linger,
 }
@@ -58,6 +60,11 @@ impl Deadlines {
     /// Sets a timer unless it is running.
     pub(crate) fn start(&mut self, timer: Timer, deadline: Instant) {
         self.at.entry(timer).or_insert(deadline);
+    }
+
+    /// When a timer fires, if it runs.
+    pub(crate) fn at(&self, timer: Timer) -> Option<Instant> {
+        self.at.get(&timer).copied()
     }
 
     /// Stops a timer; nothing if it does not run.

@@ -30,6 +30,9 @@ pub enum DropReason {
     /// Another process uses our name.
     #[error("somebody else uses our node name (generation {0})")]
     OwnName(Generation),
+    /// It asks for more retransmissions than any loss explains.
+    #[error("{0} asks for too many messages again")]
+    TooManyRequests(String),
     /// The medium is not configured.
     #[error("a frame on an unknown medium")]
     NoSuchMedium,
@@ -58,6 +61,8 @@ pub enum DropKind {
     Replay,
     /// Our own name.
     OwnName,
+    /// Too many requests.
+    TooManyRequests,
     /// Unknown medium.
     NoSuchMedium,
 }
@@ -71,6 +76,7 @@ impl DropReason {
             DropReason::UnknownNode(_) => DropKind::UnknownNode,
             DropReason::Replay { .. } => DropKind::Replay,
             DropReason::OwnName(_) => DropKind::OwnName,
+            DropReason::TooManyRequests(_) => DropKind::TooManyRequests,
             DropReason::NoSuchMedium => DropKind::NoSuchMedium,
         }
     }
@@ -85,6 +91,7 @@ impl DropKind {
             DropKind::UnknownNode => "unknown-node",
             DropKind::Replay => "replay",
             DropKind::OwnName => "own-name",
+            DropKind::TooManyRequests => "too-many-requests",
             DropKind::NoSuchMedium => "no-such-medium",
         }
     }

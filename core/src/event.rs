@@ -51,6 +51,7 @@ pub enum Event {
     NodeListDiffers { node: String, ours: String, theirs: String },
     NoNodeList { tries: u32 },
     NoAnswerToStarting { node: String },
+    WokeLate { late: Duration, overslept: bool },
     ShutdownBegins,
     AllReleased,
     ShutdownComplete { me: String },
@@ -60,6 +61,8 @@ pub enum Event {
     NodeStatus { node: String, liveness: Liveness },
     NodeDead { node: String, silent: Duration, limit: Duration, never_heard: bool },
     LateHeartbeat { node: String, interval: Duration, deadtime: Option<Duration> },
+    DeadTimeCapped { node: String, asked: Duration, granted: Duration },
+    Dialect { native: Option<u32>, kept_by: Option<String> },
     Restart { node: String, generation: Generation },
     ReturnAfterPartition { node: String },
     ShutdownNotice { node: String },
@@ -67,8 +70,8 @@ pub enum Event {
     Dropped { medium: String, reason: DropReason, suppressed: u64 },
     Lost { node: String, first: Seq, last: Seq },
     NothingMissing { node: String },
-    StartedOver { node: String, missing: u64 },
-    GivenUp { node: String, seq: Seq, reason: String },
+    StartedOver { node: String, first: Seq, last: Seq },
+    GivenUp { node: String, first: Seq, last: Seq, reason: String },
     ImpossibleAck { node: String, seq: Seq, newest: Seq },
     ForeignOp(OpId),
     // --- resources
@@ -122,19 +125,20 @@ impl Event {
     pub fn level(&self) -> Level {
         use Event::{
             Acquired, Acquiring, AllReleased, BothOwn, ClientJoined, ClientLeft, ClientRefused, ClientSilenced,
-            ClientsHeard, CommunicationUp, Decision, Dropped, ForeignOp, Generation, GivenUp, GivingUpGroup,
-            ImpossibleAck, LateHeartbeat, Link, LocalStatus, Lost, Medium, NoAnswerToStarting, NoNodeList, NoStonith,
-            NodeDead, NodeListDiffers, NodeStatus, NothingMissing, OpFailed, ProgramEnded, ProgramFatal,
-            ProgramRespawns, ProgramStarts, ProgramTooFast, Released, Releasing, Restart, ReturnAfterPartition,
-            Running, ShutdownBegins, ShutdownComplete, ShutdownNotice, StandbyAcquired, StandbyAnswered, StandbyAsked,
-            StandbyCancelled, StandbyIgnored, StandbyReleased, StandbyTaken, StartedOver, StopFailed, StopRetry,
-            TakeoverAsked,
+            ClientsHeard, CommunicationUp, DeadTimeCapped, Decision, Dialect, Dropped, ForeignOp, Generation, GivenUp,
+            GivingUpGroup, ImpossibleAck, LateHeartbeat, Link, LocalStatus, Lost, Medium, NoAnswerToStarting,
+            NoNodeList, NoStonith, NodeDead, NodeListDiffers, NodeStatus, NothingMissing, OpFailed, ProgramEnded,
+            ProgramFatal, ProgramRespawns, ProgramStarts, ProgramTooFast, Released, Releasing, Restart,
+            ReturnAfterPartition, Running, ShutdownBegins, ShutdownComplete, ShutdownNotice, StandbyAcquired,
+            StandbyAnswered, StandbyAsked, StandbyCancelled, StandbyIgnored, StandbyReleased, StandbyTaken,
+            StartedOver, StopFailed, StopRetry, TakeoverAsked, WokeLate,
         };
         match self {
             Running { .. } => Level::Debug,
             Generation(_)
             | LocalStatus(_)
             | CommunicationUp
+            | Dialect { .. }
             | ShutdownBegins
             | AllReleased
             | ShutdownComplete { .. }
@@ -163,7 +167,9 @@ impl Event {
                 Carrier::Down => Level::Error,
             },
             LateHeartbeat { deadtime: None, .. }
+            | WokeLate { overslept: false, .. }
             | NodeDead { .. }
+            | DeadTimeCapped { .. }
             | Restart { .. }
             | Lost { .. }
             | NodeListDiffers { .. }
@@ -187,6 +193,7 @@ impl Event {
             | BothOwn { .. }
             | ProgramTooFast { .. } => Level::Error,
             LateHeartbeat { deadtime: Some(_), .. }
+            | WokeLate { overslept: true, .. }
             | ReturnAfterPartition { .. }
             | GivingUpGroup { .. }
             | StopFailed { .. }
@@ -225,6 +232,15 @@ impl Event {
                 "node {node} does not say what it holds: nothing is started here until it does (does its configuration know \
                  this node, and is its auto_failback on or off?)"
             ),
+            Event::WokeLate { late, overslept: false } => {
+                write!(f, "this node did not run in time: it is late by {} ms (overloaded, or stopped?)", Millis(*late))
+            }
+            Event::WokeLate { late, overslept: true } => write!(
+                f,
+                "this node did not run for {} ms, longer than its dead time: others may have taken over; nothing is begun until \
+                 they have said what they hold",
+                Millis(*late)
+            ),
             Event::ShutdownBegins => write!(f, "Heartbeat shutdown in progress. Giving up all HA resources."),
             Event::AllReleased => write!(f, "All HA resources relinquished."),
             Event::ShutdownComplete { me } => write!(f, "{me} Heartbeat shutdown complete."),
@@ -247,6 +263,23 @@ impl Event {
             Event::LateHeartbeat { node, interval, deadtime: Some(_) } => {
                 write!(f, "Late heartbeat: Node {node}: interval {} ms (> deadtime)", Millis(*interval))
             }
+            Event::DeadTimeCapped { node, asked, granted } => write!(
+                f,
+                "node {node} demands a dead time of {} ms; {} ms count here (max_peer_deadtime)",
+                Millis(*asked),
+                Millis(*granted)
+            ),
+            Event::Dialect { native: Some(version), kept_by: None } => {
+                write!(f, "the cluster speaks the native dialect, version {version}")
+            }
+            Event::Dialect { native: Some(version), kept_by: Some(node) } => {
+                write!(f, "the cluster speaks the native dialect, version {version}: node {node} knows no later one")
+            }
+            Event::Dialect { native: None, kept_by } => write!(
+                f,
+                "the cluster speaks the classic dialect: node {} announces no other",
+                kept_by.as_deref().unwrap_or("-")
+            ),
             Event::Restart { node, generation } => {
                 write!(f, "Heartbeat restart on node {node} (generation {generation})")
             }
@@ -268,11 +301,18 @@ impl Event {
                 write!(f, "{} lost packet(s) for [{node}] [{first}:{last}]", last.since(*first).saturating_add(1))
             }
             Event::NothingMissing { node } => write!(f, "No pkts missing from {node}!"),
-            Event::StartedOver { node, missing } => {
-                write!(f, "{missing} messages of {node} are missing, too many to ask for: they are given up")
+            Event::StartedOver { node, first, last } => {
+                let missing = last.since(*first).saturating_add(1);
+                write!(
+                    f,
+                    "{missing} messages of {node} [{first}:{last}] are missing, too many to ask for: they are given up"
+                )
             }
-            Event::GivenUp { node, seq, reason } => {
-                write!(f, "message {seq} of node {node} will never come: {reason}")
+            Event::GivenUp { node, first, last, reason } if first == last => {
+                write!(f, "message {first} of node {node} will never come: {reason}")
+            }
+            Event::GivenUp { node, first, last, reason } => {
+                write!(f, "messages {first} to {last} of node {node} will never come: {reason}")
             }
             Event::ImpossibleAck { node, seq, newest } => {
                 write!(f, "node {node} acknowledges message {seq}, but our newest is {newest}")

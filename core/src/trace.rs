@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 pub const MAGIC: [u8; 8] = *b"hbtrace\n";
 /// The version of format and state; a recording of another one is refused. It rises with every change of a field of
 /// [`Node`] or [`Input`]: `golden.trace` shows that it has to.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// The longest record in bytes: a full history of large messages.
 pub const RECORD_MAX: usize = 32 * 1024 * 1024;
 /// Length and checksum in front of a record.
@@ -441,7 +441,7 @@ pub enum Entry<'a> {
     Step(Step<'a>),
 }
 
-/// Reads a recording; ends at its end or with the first error.
+/// Reads a recording; after an error it goes on with the next segment.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     bytes: &'a [u8],
@@ -498,6 +498,17 @@ impl<'a> Reader<'a> {
         Ok(Entry::Step(Step { now, input, made }))
     }
 
+    /// Goes on with the next segment: what is damaged hides nothing but the rest of its own.
+    fn pass_over(&mut self) {
+        self.last = None;
+        let from = self.at.saturating_add(1);
+        let rest = self.bytes.get(from..).unwrap_or_default();
+        match rest.windows(MAGIC.len()).position(|window| window == MAGIC) {
+            Some(next) => self.at = from.saturating_add(next),
+            None => self.ended = true,
+        }
+    }
+
     /// Where the next record begins and what it holds.
     fn record(&mut self) -> Result<(usize, &'a [u8]), ReadError> {
         let at = self.at;
@@ -527,7 +538,7 @@ impl<'a> Iterator for Reader<'a> {
         if self.ended || self.at >= self.bytes.len() {
             return None;
         }
-        Some(self.read().inspect_err(|_| self.ended = true))
+        Some(self.read().inspect_err(|_| self.pass_over()))
     }
 }
 

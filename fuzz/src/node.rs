@@ -195,6 +195,7 @@ fn body(choices: &mut Unstructured<'_>) -> Result<Body<'static>> {
             word: StatusWord::of(Cow::Borrowed(*choices.choose(&["init", "up", "active", "dead", "odd"])?)),
             deadtime: Option::<u16>::arbitrary(choices)?.map(|millis| Duration::from_millis(u64::from(millis))),
             protocol: Some(1),
+            native: None,
         }),
         4 => Body::Starting,
         5..=7 => Body::Resource(Resource {

@@ -23,7 +23,7 @@ const BEFORE_STEPS: usize = 2;
 /// Reads `bytes` as a recording, then a good recording changed as `bytes` say.
 ///
 /// # Panics
-/// If reading, restoring or replaying panics, an error is not the last entry, or a state that was read is another when it
+/// If reading, restoring or replaying panics, a step follows an error, or a state that was read is another when it
 /// is written and read again.
 pub fn trace_file(bytes: &[u8]) {
     read(bytes, true);
@@ -52,7 +52,8 @@ fn read(bytes: &[u8], replays: bool) {
     let mut node: Option<Node> = None;
     let mut failed = false;
     for entry in Reader::new(bytes) {
-        assert!(!failed, "an error is the last entry");
+        assert!(!failed || !matches!(entry, Ok(Entry::Step(_))), "after an error comes a new segment");
+        failed = entry.is_err();
         match entry {
             Ok(Entry::Segment(segment)) => {
                 let mut again = Vec::new();
@@ -68,7 +69,7 @@ fn read(bytes: &[u8], replays: bool) {
                     node.handle(step.now, step.input).for_each(drop);
                 }
             }
-            Err(_) => failed = true,
+            Err(_) => node = None,
         }
     }
 }

@@ -236,6 +236,11 @@ impl Machine {
         self.from = None;
     }
 
+    /// When the node wanted to be woken.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     /// Why the daemon is to end, once the node said so.
     pub(crate) fn exit(&self) -> Option<ExitReason> {
         self.exit

@@ -36,6 +36,7 @@ pub fn json(node: &Node, now: Instant, machine: &MachineStatus) -> Value {
             "uuid": node.uuid.map(|uuid| uuid.to_string()),
             "heard_ms": node.heard.map(ago),
             "deadtime_ms": node.dead_time.map(millis),
+            "native": node.native,
             "missing": node.missing,
             "links": links.collect::<Vec<_>>(),
         })
@@ -51,6 +52,7 @@ pub fn json(node: &Node, now: Instant, machine: &MachineStatus) -> Value {
             "why": group.why.to_string(),
         })
     });
+    let (native, kept_by) = status.dialect();
     let media = status.media().map(|medium| json!({"name": medium.name, "carrier": medium.carrier == Carrier::Up}));
     json!({
         "v": VERSION,
@@ -63,6 +65,10 @@ pub fn json(node: &Node, now: Instant, machine: &MachineStatus) -> Value {
         "stable": status.is_stable(),
         "policy": "at-least-one",
         "policy_text": POLICY,
+        "dialect": if native.is_some() { "native" } else { "classic" },
+        "dialect_version": native,
+        "dialect_kept_by": kept_by,
+        "clogged": status.is_clogged(),
         "nodes": nodes.collect::<Vec<_>>(),
         "groups": groups.collect::<Vec<_>>(),
         "media": media.collect::<Vec<_>>(),
@@ -86,12 +92,14 @@ pub fn text(status: &Value) -> String {
     // Writing to a string cannot fail.
     let _infallible = writeln!(
         out,
-        "{} holds {}{}; policy {} ({})",
+        "{} holds {}{}; policy {} ({}); dialect {}{}",
         word(&status["node"]),
         word(&status["holding"]),
         if status["stable"] == true { "" } else { ", in transition" },
         word(&status["policy"]),
         word(&status["policy_text"]),
+        word(&status["dialect"]),
+        status["dialect_kept_by"].as_str().map_or_else(String::new, |node| format!(" (kept by {node})")),
     );
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let mut nodes = table(&["node", "status", "heard", "links"]);

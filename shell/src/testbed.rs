@@ -40,6 +40,8 @@ pub struct Setup {
     pub haresources: String,
     /// Whether daemons ask for real-time scheduling and locked memory; needs root.
     pub realtime: bool,
+    /// More options of `heartbeat run`.
+    pub options: Vec<String>,
 }
 
 impl Setup {
@@ -55,6 +57,7 @@ impl Setup {
             ),
             haresources: format!("h1 {VIRTUAL_ADDRESS}/24/eth0\n"),
             realtime: false,
+            options: Vec::new(),
         }
     }
 }
@@ -188,7 +191,7 @@ impl Testbed {
     pub fn start(&mut self, which: usize) -> Result<()> {
         let output = OpenOptions::new().create(true).append(true).open(self.directory(which).join("output"))?;
         let mut command = self.command(which, &["run"]);
-        command.stdout(output.try_clone()?).stderr(output);
+        command.args(&self.setup.options).stdout(output.try_clone()?).stderr(output);
         let daemon = self.machine(which)?.spawn(command).context("cannot start the daemon")?;
         if let Some(seat) = &mut self.seats[which] {
             seat.daemon = Some(daemon);

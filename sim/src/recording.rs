@@ -32,6 +32,10 @@ pub struct Recording {
     pub entries: Vec<Entry>,
     /// Every packet on every link, in the order of sending; empty unless wanted.
     pub packets: Vec<Packet>,
+    /// Where pictures begin, if not at the first entry.
+    pub begin: Option<Instant>,
+    /// What reached a real node whose recording this is; who sent it, and what did not reach it, nobody knows.
+    pub heard: Vec<Heard>,
 }
 
 /// One thing that happened.
@@ -87,7 +91,22 @@ pub struct Packet {
     pub frame: Frame,
 }
 
+/// A packet that reached a real node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// When.
+    pub at: Instant,
+    /// The node.
+    pub by: usize,
+    /// It had no effect: not authentic, garbled, of an earlier life or of nobody known.
+    pub is_refused: bool,
+}
+
 impl Recording {
+    pub(crate) fn begin(&self) -> Instant {
+        self.begin.unwrap_or_else(|| self.entries.first().map_or(self.zero, |entry| entry.at.min(self.zero)))
+    }
+
     pub(crate) fn add(&mut self, at: Instant, what: What) {
         self.end = self.end.max(at);
         self.entries.push(Entry { at, what });

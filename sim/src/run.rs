@@ -90,6 +90,21 @@ pub fn play_watched(
     detail: Detail,
     prepare: impl FnOnce(&mut World),
 ) -> (World, Option<Verdict>) {
+    play_while(plan, seed, detail, prepare, |_| true)
+}
+
+/// The same, only until a property is violated: what comes of a broken cluster may take for ever to simulate.
+pub(crate) fn play_until_broken(plan: &Plan, seed: u64, prepare: impl FnOnce(&mut World)) -> World {
+    play_while(plan, seed, Detail::Quiet, prepare, |world| world.violations.is_empty()).0
+}
+
+fn play_while(
+    plan: &Plan,
+    seed: u64,
+    detail: Detail,
+    prepare: impl FnOnce(&mut World),
+    goes_on: fn(&World) -> bool,
+) -> (World, Option<Verdict>) {
     let mut world = World::new(plan, seed, detail);
     prepare(&mut world);
     world.prepare();
@@ -98,15 +113,17 @@ pub fn play_watched(
     }
     let settled = plan.settle.then(|| {
         let limit = world.now().plus(SETTLE_LIMIT);
-        world.run_until(limit, World::is_settled);
+        world.run_until(limit, |world| world.is_settled() || !goes_on(world));
         let missed = (!world.is_settled()).then(|| format!("not within {} s", SETTLE_LIMIT.as_secs()));
         let rest = world.now().plus(SETTLE_REST);
-        world.run_until(rest, |_| false);
+        world.run_until(rest, |world| !goes_on(world));
         Verdict { what: "the cluster settles".into(), missed }
     });
     world.begin();
     let end = world.at(plan.end);
-    world.run_until(end, |_| false);
+    if goes_on(&world) {
+        world.run_until(end, |world| !goes_on(world));
+    }
     world.finish_checks();
     (world, settled)
 }

@@ -62,18 +62,31 @@ pub struct Heading {
     pub title: String,
     /// A line below it: which scenario, which seed, what came of it.
     pub note: String,
+    /// Whose view it shows.
+    pub view: View,
+}
+
+/// Whose view a picture shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum View {
+    /// What was true in the simulated world.
+    #[default]
+    World,
+    /// What one real node knew.
+    Node,
 }
 
 /// Draws a recording as an SVG file.
 ///
 /// Lost packets are drawn if the recording has packets ([`Detail::Packets`](crate::Detail::Packets)).
 pub fn draw(recording: &Recording, heading: &Heading) -> String {
-    Picture::new(recording).draw(heading)
+    Picture::new(recording, heading.view).draw(heading)
 }
 
 /// A recording, measured.
 struct Picture<'a> {
     recording: &'a Recording,
+    view: View,
     history: History,
     axis: Axis,
     left: Tenths,
@@ -86,18 +99,18 @@ struct Picture<'a> {
 }
 
 impl<'a> Picture<'a> {
-    fn new(recording: &'a Recording) -> Picture<'a> {
+    fn new(recording: &'a Recording, view: View) -> Picture<'a> {
         let history = History::of(recording);
         let names = recording.hosts.iter().map(|name| columns(name) * HOST_CHAR);
         let groups = recording.groups.iter().map(|label| columns(label) * SMALL_CHAR + 80);
         let counts = (0..recording.hosts.len()).map(|host| {
-            let most = recording.packets.iter().filter(|packet| packet.to == host).count();
-            columns(&lost_text(most, most)) * SMALL_CHAR + 80
+            let sent = recording.packets.iter().filter(|packet| packet.to == host).count();
+            let most = sent + recording.heard.iter().filter(|heard| heard.by == host).count();
+            columns(&lost_text(view, most, most)) * SMALL_CHAR + 80
         });
         let gutter = names.chain(groups).chain(counts).max().unwrap_or(0).clamp(GUTTER.0, GUTTER.1);
         let (left, right) = (MARGIN + gutter + 100, WIDTH - 2 * MARGIN);
-        let begin = recording.entries.first().map_or(recording.zero, |entry| entry.at);
-        let axis = Axis::new(recording.zero, begin, recording.end, left, right - left);
+        let axis = Axis::new(recording.zero, recording.begin(), recording.end, left, right - left);
         let count = usize::try_from((right - left) / COLUMN).unwrap_or(0);
         let column = |at: Instant| axis.has(at).then(|| usize::try_from((axis.x(at) - left) / COLUMN).unwrap_or(0));
         let losses = losses(recording, count, column);
@@ -111,7 +124,7 @@ impl<'a> Picture<'a> {
         };
         let marks = placed(&history.marks, LABEL, LABEL_ROWS);
         let violations = placed(&history.violations, VIOLATION, VIOLATION_ROWS);
-        Picture { recording, history, axis, left, right, losses: has_losses.then_some(losses), marks, violations }
+        Picture { recording, view, history, axis, left, right, losses: has_losses.then_some(losses), marks, violations }
     }
 
     fn lane_height(&self) -> Tenths {
@@ -169,7 +182,9 @@ impl<'a> Picture<'a> {
             canvas.vertical("axis", x, axis_y, axis_y + 50, None);
             canvas.text("small", (x, axis_y + 170), Anchor::Middle, &text);
         }
-        canvas.vertical("zero", self.axis.x(self.recording.zero), top, axis_y, None);
+        if self.axis.has(self.recording.zero) {
+            canvas.vertical("zero", self.axis.x(self.recording.zero), top, axis_y, None);
+        }
         canvas.line("axis", [self.left, axis_y, self.right, axis_y], None);
     }
 
@@ -233,7 +248,11 @@ impl<'a> Picture<'a> {
         for column in columns {
             total.add(column);
         }
-        let text = lost_text(total.lost(), total.sent);
+        if self.view == View::Node && total.sent == 0 {
+            // What others received is not known.
+            return;
+        }
+        let text = lost_text(self.view, total.lost(), total.sent);
         canvas.text("faint", (MARGIN + 120, top + 110), Anchor::Start, &text);
         let look = |column: &Column| {
             let height = u64::from(column.lost()) * u64::from(LOST.unsigned_abs()) / u64::from(column.sent.max(1));
@@ -306,15 +325,19 @@ impl<'a> Picture<'a> {
     fn legend(&self) -> Vec<(&'static str, &'static str)> {
         let mut legend = Vec::new();
         let hosts = &self.history.hosts;
-        let states = ["off", "down", "init", "up", "active"].into_iter().zip([
-            "machine off",
-            "no daemon",
-            "daemon: init",
-            "daemon: up",
-            "daemon: active",
-        ]);
+        let states = [
+            ("off", "machine off"),
+            ("down", "no daemon"),
+            ("init", "daemon: init"),
+            ("up", "daemon: up"),
+            ("active", "daemon: active"),
+            ("dead", "taken for dead"),
+            ("unrecorded", "not recorded"),
+        ];
         legend.extend(
-            states.filter(|(word, _)| hosts.iter().flat_map(|host| &host.states).any(|span| span.what == *word)),
+            states
+                .into_iter()
+                .filter(|(word, _)| hosts.iter().flat_map(|host| &host.states).any(|span| span.what == *word)),
         );
         for what in [Hindrance::Still, Hindrance::NotScheduled] {
             if hosts.iter().flat_map(|host| &host.hindrances).any(|span| span.what == what) {
@@ -339,7 +362,11 @@ impl<'a> Picture<'a> {
             }
         }
         if !self.marks.is_empty() {
-            legend.push(("|here", "what the plan did"));
+            let what = match self.view {
+                View::World => "what the plan did",
+                View::Node => "what the node saw and decided",
+            };
+            legend.push(("|here", what));
         }
         if !self.violations.is_empty() {
             legend.push(("|violation", "violated"));
@@ -349,8 +376,11 @@ impl<'a> Picture<'a> {
 }
 
 /// How many of how many were lost.
-fn lost_text(lost: impl fmt::Display, sent: impl fmt::Display) -> String {
-    format!("lost {lost}/{sent}")
+fn lost_text(view: View, lost: impl fmt::Display, sent: impl fmt::Display) -> String {
+    match view {
+        View::World => format!("lost {lost}/{sent}"),
+        View::Node => format!("refused {lost}/{sent}"),
+    }
 }
 
 fn row_top(row: usize) -> Tenths {
@@ -365,7 +395,7 @@ fn rows(marks: &[(Mark, Placed)]) -> Tenths {
 
 fn state_class(word: &'static str) -> &'static str {
     match word {
-        "off" | "down" | "init" | "up" | "active" => word,
+        "off" | "down" | "init" | "up" | "active" | "dead" | "unrecorded" => word,
         _ => "other",
     }
 }
@@ -382,6 +412,7 @@ fn cause_look(cause: Cause) -> (&'static str, &'static str) {
         Cause::Cut => ("cut", "packets lost: cut"),
         Cause::Luck => ("luck", "packets lost: bad luck"),
         Cause::Full => ("full", "packets lost: queue full"),
+        Cause::Refused => ("refused", "packets refused"),
     }
 }
 

@@ -56,3 +56,35 @@ fn a_missed_expectation_is_exit_status_1() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stdout).unwrap().contains("MISSED"));
 }
+
+#[test]
+fn a_recording_is_replayed_drawn_or_refused() {
+    let place = place("replay");
+    let [keys, others, cut, empty, text, svg] =
+        ["authkeys", "others", "cut.hbtrace", "empty.hbtrace", "text.hbtrace", "picture.svg"]
+            .map(|name| place.join(name).to_str().unwrap().to_owned());
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../core/src/trace/golden.trace");
+    let bytes = std::fs::read(golden).unwrap();
+    std::fs::write(&keys, "auth 2\n1 md5 another-word\n2 sha1 the-secret-of-the-test\n").unwrap();
+    std::fs::write(&others, "auth 1\n1 crc\n").unwrap();
+    std::fs::write(&cut, &bytes[..bytes.len() - 3]).unwrap();
+    std::fs::write(&empty, "").unwrap();
+    std::fs::write(&text, "no recording").unwrap();
+    let cases: [(&[&str], i32, &str); 8] = [
+        (&[golden, "--authkeys", &keys, "--svg", &svg], 0, "equal: "),
+        (&[golden, "--authkeys", &keys, "--timeline", "--from", "1", "--until", "2"], 0, "equal: "),
+        (&[&cut, "--authkeys", &keys], 0, "the recording ends within a record"),
+        (&[&empty, "--authkeys", &keys], 2, "it is empty"),
+        (&[&text, "--authkeys", &keys], 2, "this is no recording"),
+        (&[golden, "--authkeys", &others], 2, "these are not the keys of the recording"),
+        (&[golden, "--authkeys", "no-such-file"], 2, "name the cluster's authkeys with --authkeys"),
+        (&[golden, "--authkeys", &keys, "--svg", "no/such/place.svg"], 2, "cannot write"),
+    ];
+    for (arguments, status, message) in cases {
+        let output = hbsim(&[&["replay"], arguments].concat());
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {said}");
+        assert!(said.contains(message), "{arguments:?}: {said}");
+    }
+    assert!(std::fs::read_to_string(svg).unwrap().starts_with("<svg"));
+}

@@ -1,6 +1,6 @@
 //! What a run looks like: one picture as a snapshot, and that every picture is XML whatever the names are.
 
-use hb_sim::swimlane::{Heading, draw};
+use hb_sim::swimlane::{Heading, View, draw};
 use hb_sim::{Detail, Plan, library};
 
 /// Two owners, lost packets, a violation: most of what a picture can have.
@@ -10,7 +10,8 @@ const PARTITION: &str = "title a partition without any means against it\nbase C2
 fn picture(name: &str, text: &str, seed: u64) -> String {
     let plan = Plan::parse(name, text).unwrap_or_else(|problems| panic!("{}", hb_sim::render_all(&problems, text)));
     let (world, _) = hb_sim::run::play(&plan, seed, Detail::Packets);
-    draw(&world.recording, &Heading { title: plan.title.clone(), note: format!("{name}, seed {seed}") })
+    let note = format!("{name}, seed {seed}");
+    draw(&world.recording, &Heading { title: plan.title.clone(), note, view: View::World })
 }
 
 #[test]
@@ -30,7 +31,11 @@ fn pictures_are_well_formed_and_name_their_hosts() {
 
 #[test]
 fn no_text_breaks_the_picture() {
-    let heading = Heading { title: "<svg> & \"quotes\" ' \u{0} \u{1b}[1m \u{ffff} ]]>".into(), note: "</text>".into() };
+    let heading = Heading {
+        title: "<svg> & \"quotes\" ' \u{0} \u{1b}[1m \u{ffff} ]]>".into(),
+        note: "</text>".into(),
+        view: View::Node,
+    };
     let plan = Plan::parse("partition", PARTITION).unwrap();
     let (mut world, _) = hb_sim::run::play(&plan, 1, Detail::Packets);
     let recording = &mut world.recording;

@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const START_GRACE: Duration = Duration::from_millis(5500);
 /// How many turns the original gets: it waits ten seconds at each start.
 const REAL_RUNS: usize = 5;
+/// So many pairs with a flight recorder, and as many without, share the measurement of what a node costs.
+const PAIRS: usize = 4;
 
 fn main() -> Result<()> {
     namespace::enter()?;
@@ -157,34 +159,56 @@ fn cold_start() -> Result<()> {
     Ok(())
 }
 
-/// Memory and processor time of a node at keepalive 1 s with two media.
+/// Memory and processor time of a node at keepalive 1 s with two media, and what of it the flight recorder takes.
+///
+/// Pairs with and without recorders run side by side and are looked at in the same windows, so that what else happens on
+/// the machine meets both. Several of each, since what a wake-up costs depends on what ran just before, and a pair that is
+/// started keeps its place in the second.
 fn footprint() -> Result<()> {
-    let mut setup = Setup::new(setup().program, Duration::from_secs(1), Duration::from_secs(10), false);
-    setup.ha_cf += "bcast eth0\n";
-    setup.realtime = is_root();
-    let testbed = settle(setup)?;
-    let pid = testbed.daemon_pid(1)?;
+    let mut recording = Setup::new(setup().program, Duration::from_secs(1), Duration::from_secs(10), false);
+    recording.ha_cf += "bcast eth0\n";
+    recording.realtime = is_root();
+    let plain = Setup { options: ["--trace-size", "0"].map(str::to_owned).into(), ..recording.clone() };
+    let (mut pairs, mut pids) = (Vec::new(), [Vec::new(), Vec::new()]);
+    for _ in 0..PAIRS {
+        for (kind, setup) in [&recording, &plain].into_iter().enumerate() {
+            let testbed = settle(setup.clone())?;
+            pids[kind].extend([testbed.daemon_pid(0)?, testbed.daemon_pid(1)?]);
+            pairs.push(testbed);
+        }
+    }
     // Announcements and the grace of the start are over by then.
     std::thread::sleep(Duration::from_secs(10));
-    let span = Duration::from_secs(20);
-    let mut per_hour = Vec::new();
-    for _ in 0..5 {
-        let before = processor_time(pid)?;
-        std::thread::sleep(span);
-        let used = processor_time(pid)?.saturating_sub(before);
-        per_hour.push(used.as_secs_f64() / span.as_secs_f64() * 3600.0);
+    let used = |kind: usize| -> Result<f64> {
+        let nodes = u32::try_from(pids[kind].len())?;
+        Ok(pids[kind].iter().map(|pid| processor_time(*pid)).sum::<Result<Duration>>()?.as_secs_f64()
+            / f64::from(nodes))
+    };
+    let (mut with, mut without, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..9 {
+        let (before, from) = ([used(0)?, used(1)?], Instant::now());
+        // Twice as long as the recorder gathers before it writes.
+        std::thread::sleep(Duration::from_secs(20));
+        let (after, hours) = ([used(0)?, used(1)?], from.elapsed().as_secs_f64() / 3600.0);
+        let [recorded, plain] = [0, 1].map(|kind| (after[kind] - before[kind]) / hours);
+        with.push(recorded);
+        without.push(plain);
+        shares.push((recorded / plain - 1.0) * 100.0);
     }
-    print("processor time of a node an hour, keepalive 1 s, two media", &per_hour, "s");
-    let resident = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let field =
-        |name: &str| resident.lines().find_map(|line| line.strip_prefix(name)).map_or("?", str::trim).to_owned();
-    println!(
-        "{}",
-        json!({
-            "benchmark": "memory of a node",
-            "resident": field("VmRSS:"), "locked": field("VmLck:"), "realtime": is_root(),
-        })
-    );
+    print("processor time of a node an hour, keepalive 1 s, two media", &with, "s");
+    print("processor time of a node an hour, without flight recorder", &without, "s");
+    print("what the flight recorder adds to it", &shares, "%");
+    for (what, pids) in ["memory of a node", "memory of a node, without flight recorder"].into_iter().zip(&pids) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", pids[1]))?;
+        let field =
+            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map_or("?", str::trim).to_owned();
+        println!(
+            "{}",
+            json!({
+                "benchmark": what, "resident": field("VmRSS:"), "locked": field("VmLck:"), "realtime": is_root(),
+            })
+        );
+    }
     Ok(())
 }
 

@@ -42,6 +42,7 @@ fn pair(lines: &str) -> Result<Testbed> {
         ha_cf: format!("{HA_CF}{lines}"),
         haresources: "h1 10.77.0.100/24/eth0\n".to_owned(),
         realtime: false,
+        options: Vec::new(),
     };
     let mut testbed = Testbed::new(setup)?;
     for which in 0..2 {

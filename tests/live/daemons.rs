@@ -41,12 +41,12 @@ pub(crate) fn program() -> PathBuf {
     env!("CARGO_BIN_EXE_heartbeat-under-test").into()
 }
 
-fn setup(failback: bool) -> Setup {
+pub(crate) fn setup(failback: bool) -> Setup {
     Setup::new(program(), KEEPALIVE, DEADTIME, failback)
 }
 
 /// Both daemons run and everything is at rest with the address on the first.
-fn settled(setup: Setup) -> Result<Testbed> {
+pub(crate) fn settled(setup: Setup) -> Result<Testbed> {
     let mut testbed = Testbed::new(setup)?;
     testbed.start(0)?;
     testbed.start(1)?;
@@ -61,7 +61,7 @@ fn rests(testbed: &Testbed, owner: usize) -> bool {
 }
 
 /// The dead time is announced longer in a daemon's first seconds, so a crash must wait for the shorter one.
-fn wait_for_short_deadtime(testbed: &Testbed, of: usize) -> Result<()> {
+pub(crate) fn wait_for_short_deadtime(testbed: &Testbed, of: usize) -> Result<()> {
     testbed.wait_until("the start's grace is over", PATIENCE, |testbed| {
         let status = testbed.status(1 - of).unwrap_or_default();
         let nodes = status["nodes"].as_array().cloned().unwrap_or_default();

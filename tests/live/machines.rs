@@ -9,6 +9,7 @@ use hb_shell::net::namespace::{Machine, Mount};
 use libtest_mimic::Completion;
 
 use crate::Test;
+use crate::recordings;
 use crate::scene::{Outcome, eventually};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -84,7 +85,10 @@ fn ordinary_user() -> Outcome {
     }
     let mut again = Command::new("/proc/self/exe");
     // A real Heartbeat needs root.
-    again.args(["--skip", FOR_ORDINARY_USER, "--skip", "mixed::"]).uid(NOBODY).gid(NOBODY);
+    again
+        .args(["--skip", FOR_ORDINARY_USER, "--skip", "mixed::", "--skip", recordings::REPLAYED])
+        .uid(NOBODY)
+        .gid(NOBODY);
     let output = again.output()?;
     let report = String::from_utf8_lossy(&output.stdout);
     if report.contains("cannot make ") {

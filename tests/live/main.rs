@@ -10,6 +10,7 @@ mod daemons;
 mod machines;
 mod mixed;
 mod outages;
+mod recordings;
 mod scene;
 
 use hb_shell::net::namespace;
@@ -21,16 +22,9 @@ use crate::scene::Outcome;
 type Test = (&'static str, fn() -> Outcome);
 
 fn tests() -> Vec<Test> {
-    [
-        addresses::TESTS,
-        announcements::TESTS,
-        clients::TESTS,
-        daemons::TESTS,
-        machines::TESTS,
-        mixed::TESTS,
-        outages::TESTS,
-    ]
-    .concat()
+    let world = [addresses::TESTS, announcements::TESTS, clients::TESTS, machines::TESTS, outages::TESTS].concat();
+    let daemons = [daemons::TESTS, mixed::TESTS, recordings::TESTS].concat();
+    [world, daemons].concat()
 }
 
 fn main() {

@@ -29,6 +29,7 @@ fn pair(real_home: bool) -> Result<(Testbed, RealNode)> {
         ha_cf: HA_CF.to_owned(),
         haresources: format!("{home} IPaddr2::10.77.0.100/24/eth0\n"),
         realtime: false,
+        options: Vec::new(),
     };
     let mut testbed = Testbed::new(setup)?;
     let real_cf = format!("node h1 h2\n{HA_CF}");

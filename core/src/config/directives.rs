@@ -153,7 +153,7 @@ const MANAGER: &str = "it hands the resources to another manager, which this ver
 const GROWING: &str = "with haresources the members must be configured";
 const WATCHDOG: &str = "it protects shared data against a hung node, which this version cannot do yet";
 
-/// All directives of 3.0.6, in the order of CLUSTER i.2.
+/// All directives of 3.0.6, in the order of CLUSTER i.2, and ours, which a 3.0.6 refuses.
 pub(crate) static TABLE: &[Directive] = &{
     use Acted::{NotYet, Refused, Yes};
     use Takes::{
@@ -211,6 +211,8 @@ pub(crate) static TABLE: &[Directive] = &{
         row("compression", Choice(&["zlib", "bz2"]), Yes, Some("zlib")),
         row("compression_threshold", Number(1, 2048), Yes, Some("2")),
         row("traditional_compression", Flag, Yes, Some("off")),
+        // Ours; the default is in `Config::max_peer_deadtime`.
+        row("max_peer_deadtime", Time, Yes, None),
         row("max_rexmit_delay", Number(1, 3_600_000), Yes, Some("250")),
         row("log_badpack", Flag, Yes, Some("on")),
         row("syslogmsgfmt", Flag, Yes, Some("on")),

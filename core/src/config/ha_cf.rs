@@ -18,6 +18,7 @@ use super::timing::{Intervals, Timing, TimingError, parse_time};
 use super::{Medium, Member, NodeConfig, SourceText};
 use crate::auth::Sealing;
 use crate::ids::NodeId;
+use crate::membership::START_GRACE;
 use crate::wire::{Algorithm, Compression, MsgFormat};
 
 /// Nodes of a cluster, ping nodes included (CLUSTER a.1).
@@ -482,6 +483,7 @@ impl Draft {
             hopfudge: self.number("hopfudge"),
             udp_port: self.udp_port(),
             max_rexmit_delay: Duration::from_millis(self.number("max_rexmit_delay")),
+            max_peer_deadtime: self.max_peer_deadtime(report),
             realtime: self.flag("realtime"),
             rtprio: self.optional_number("rtprio"),
             memreserve: self.number("memreserve"),
@@ -497,6 +499,19 @@ impl Draft {
             coreroot: self.text("coreroot"),
             conn_logd_time: self.time("conn_logd_time").unwrap_or_default(),
         }
+    }
+
+    /// Peers have our configuration as a rule, so the limit must leave them what we announce ourselves.
+    fn max_peer_deadtime(&self, report: &mut Report) -> Option<Duration> {
+        let limit = self.time("max_peer_deadtime")?;
+        let least = self.time("deadtime").unwrap_or_default().saturating_add(START_GRACE);
+        if limit < least {
+            let message =
+                format_args!("max_peer_deadtime is less than deadtime and the {} s of a start", START_GRACE.as_secs());
+            let span = self.span_of(&["max_peer_deadtime"]);
+            report.advise(Code::IllegalValue, span, message, format_args!("write at least {}ms", least.as_millis()));
+        }
+        Some(limit)
     }
 
     fn log(&self, report: &mut Report) -> LogConfig {

@@ -291,6 +291,14 @@ impl Config {
         self.settings.max_rexmit_delay
     }
 
+    /// The longest dead time that a peer may demand (*ours*: the original lets one faulty node demand 24 days, in which
+    /// its death goes unnoticed). Unless it is configured there is room for four times our own and the 30 s that a 3.0.6
+    /// adds while it restarts itself (CLUSTER a.4).
+    pub fn max_peer_deadtime(&self) -> Duration {
+        let usual = || self.timing.deadtime().saturating_mul(4).saturating_add(Duration::from_secs(30));
+        self.settings.max_peer_deadtime.unwrap_or_else(usual)
+    }
+
     /// The names of ping nodes and ping groups; not acted on, but part of `ttl`.
     pub fn ping_names(&self) -> &[String] {
         &self.ping_names

@@ -119,6 +119,8 @@ pub struct Settings {
     pub udp_port: u16,
     /// The upper bound of the random delay before a retransmission is asked for.
     pub max_rexmit_delay: Duration,
+    /// The longest dead time that a peer may demand; by default it follows from ours.
+    pub max_peer_deadtime: Option<Duration>,
     /// Whether the daemon asks for real-time scheduling and locked memory.
     pub realtime: bool,
     /// The real-time priority, if one is named.

@@ -1,10 +1,11 @@
 //! What arrived from one peer: gaps, duplicates, restarts (WIRE 9.2 to 9.4).
 
-use super::{GAP_MAX, MISSING_MAX};
+use super::{ACK_EVERY, GAP_MAX, HISTORY_MAX, PATIENCE, REXMIT_PER_REQUEST};
 use crate::ids::{Generation, Seq};
 use crate::mark::AckTrigger;
 use crate::time::Instant;
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::cmp::Ordering::{Equal, Greater, Less};
 use core::time::Duration;
 
@@ -49,16 +50,30 @@ impl Arrival {
     }
 }
 
+/// A number that is missing.
+#[derive(Clone, Copy, Debug, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
+struct Missing {
+    /// When it is to be asked for next.
+    ask_at: Instant,
+    /// How often it was asked for.
+    asked: u32,
+}
+
+/// A run of numbers, first and last.
+pub(crate) type Run = (Seq, Seq);
+
 /// The receiving side of one peer's sequence.
 #[derive(Clone, Debug, Default, Hash)]
 #[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Receiver {
     generation: Generation,
     newest: Option<Seq>,
-    /// Each missing number and when it is to be asked for next.
-    missing: BTreeMap<Seq, Instant>,
+    missing: BTreeMap<Seq, Missing>,
     /// Which numbers are acknowledged.
     ack_trigger: AckTrigger,
+    /// The highest number we acknowledged.
+    acked: Seq,
     /// The sequence number of the newest `status`, which tells a late copy from a return (WIRE 9.2 (2)).
     newest_status: Seq,
 }
@@ -84,14 +99,18 @@ impl Receiver {
         self.newest_status = self.newest_status.max(seq);
     }
 
-    /// A `status` of a later life: everything known of the sequence is void.
-    pub(crate) fn restart(&mut self, generation: Generation) {
+    /// A `status` of a later life: everything known of the sequence is void. Returns what was missing.
+    pub(crate) fn restart(&mut self, generation: Generation) -> Vec<Run> {
+        let lost = self.forget_missing();
         *self = Receiver { generation, ..Receiver::new(self.ack_trigger.0) };
+        lost
     }
 
-    /// The node died: nothing is asked for any more (WIRE 10.3); generation and newest numbers stay.
-    pub(crate) fn forget_missing(&mut self) {
-        self.missing.clear();
+    /// The node died: nothing is asked for any more (WIRE 10.3); generation and newest numbers stay. Returns what was
+    /// missing.
+    pub(crate) fn forget_missing(&mut self) -> Vec<Run> {
+        let lost = core::mem::take(&mut self.missing);
+        runs(lost.into_keys())
     }
 
     /// What a message numbered `seq` of life `generation` is; changes nothing. A `status` of a later life must have
@@ -116,30 +135,47 @@ impl Receiver {
     }
 
     /// Takes an accepted message into the sequence. `ask_at` gives the time of the first request for a missing number.
-    pub(crate) fn accept(&mut self, arrival: Arrival, seq: Seq, mut ask_at: impl FnMut() -> Instant) {
+    /// Returns what can no longer come: it has left the history of its sender, or the gap is too wide.
+    pub(crate) fn accept(&mut self, arrival: Arrival, seq: Seq, mut ask_at: impl FnMut() -> Instant) -> Vec<Run> {
         match arrival {
             Arrival::Recovered => {
                 self.missing.remove(&seq);
-                return;
+                return Vec::new();
             }
             Arrival::Gap { .. } => {
                 let from = self.newest.map_or(seq, Seq::next);
                 for number in from.0..seq.0 {
-                    if self.missing.len() >= MISSING_MAX {
-                        self.missing.pop_first();
-                    }
-                    self.missing.insert(Seq(number), ask_at());
+                    self.missing.insert(Seq(number), Missing { ask_at: ask_at(), asked: 0 });
                 }
             }
-            Arrival::StartOver { .. } => self.missing.clear(),
+            Arrival::StartOver { .. } => {
+                let lost = self.forget_missing();
+                self.newest = Some(seq);
+                return lost;
+            }
             _ => {}
         }
         self.newest = Some(seq);
+        let kept = self.missing.split_off(&Seq(seq.0.saturating_sub(HISTORY_MAX as u64).saturating_add(1)));
+        runs(core::mem::replace(&mut self.missing, kept).into_keys())
     }
 
-    /// Whether an accepted message is to be acknowledged (WIRE 9.4): in sequence, on the trigger, nothing missing.
-    pub(crate) fn acknowledges(&self, arrival: Arrival, seq: Seq) -> bool {
-        arrival == Arrival::InOrder && self.ack_trigger.hits(seq) && self.missing.is_empty()
+    /// The number to acknowledge after an accepted message, if any (WIRE 9.4): its own if it is the next one, on the
+    /// trigger, and nothing is missing; if it closed the lowest of several holes, the last trigger number before the next.
+    pub(crate) fn acknowledge(&mut self, arrival: Arrival, seq: Seq) -> Option<Seq> {
+        let first_missing = self.missing.first_key_value().map(|(first, _)| *first);
+        let covered = match (arrival, first_missing) {
+            (Arrival::InOrder, None) if self.ack_trigger.hits(seq) => seq,
+            (Arrival::Recovered, Some(hole)) if seq < hole => {
+                let back = (1..=ACK_EVERY).map(|back| Seq(hole.0.saturating_sub(back)));
+                back.into_iter().find(|number| self.ack_trigger.hits(*number))?
+            }
+            _ => return None,
+        };
+        (covered > self.acked).then(|| {
+            self.acked = covered;
+            covered
+        })
     }
 
     /// The sender says that it no longer has this number; whether we were waiting for it.
@@ -149,17 +185,25 @@ impl Receiver {
 
     /// When to ask next.
     pub(crate) fn next_request(&self) -> Option<Instant> {
-        self.missing.values().min().copied()
+        self.missing.values().map(|missing| missing.ask_at).min()
     }
 
-    /// The numbers to ask for at `now`, each asked again after `repeat`.
-    pub(crate) fn due_requests(&mut self, now: Instant, repeat: Duration) -> alloc::vec::Vec<Seq> {
-        let due = self.missing.iter_mut().filter(|(_, at)| **at <= now);
-        due.map(|(seq, at)| {
-            *at = now.plus(repeat);
-            *seq
-        })
-        .collect()
+    /// The numbers to ask for at `now`, the lowest [`REXMIT_PER_REQUEST`] of those that are due. Each is asked for again
+    /// after `repeat`, and less often when it was asked for in vain [`PATIENCE`] times; the others are due at once after that.
+    pub(crate) fn due_requests(&mut self, now: Instant, repeat: Duration) -> Vec<Seq> {
+        let due = self.missing.iter_mut().filter(|(_, missing)| missing.ask_at <= now);
+        let mut asked = Vec::new();
+        for (index, (seq, missing)) in due.enumerate() {
+            if index >= REXMIT_PER_REQUEST {
+                missing.ask_at = now.plus(repeat);
+                continue;
+            }
+            let times = 1_u32 << missing.asked.saturating_sub(PATIENCE).min(4);
+            missing.ask_at = now.plus(repeat.saturating_mul(times));
+            missing.asked = missing.asked.saturating_add(1);
+            asked.push(*seq);
+        }
+        asked
     }
 
     /// The lowest number that may still be accepted: the first missing one, or the next.
@@ -172,6 +216,18 @@ impl Receiver {
     pub(crate) fn missing(&self) -> usize {
         self.missing.len()
     }
+}
+
+/// Neighbours among ascending numbers, joined.
+fn runs(numbers: impl Iterator<Item = Seq>) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if last.next() == number => *last = number,
+            _ => runs.push((number, number)),
+        }
+    }
+    runs
 }
 
 #[cfg(test)]
@@ -233,25 +289,66 @@ mod tests {
     }
 
     #[test]
-    fn at_most_500_numbers_are_missing() {
+    fn what_left_the_history_of_its_sender_is_given_up() {
+        let mut receiver = Receiver::new(0);
+        let mut lost = Vec::new();
+        for seq in [1, 202, 403, 604].map(Seq) {
+            let arrival = receiver.classify(Generation(0), seq);
+            lost.extend(receiver.accept(arrival, seq, || at(0)));
+        }
+        assert_eq!(lost, [(Seq(2), Seq(104))]);
+        assert_eq!(receiver.missing(), HISTORY_MAX - 3, "105 to 604 are kept, and three of them have come");
+    }
+
+    #[test]
+    fn what_nobody_answers_is_asked_for_less_and_less() {
+        let mut receiver = receiver();
+        let repeat = Duration::from_millis(250);
+        let mut asked = Vec::new();
+        for millis in (0..30_000).step_by(250) {
+            if !receiver.due_requests(at(millis), repeat).is_empty() {
+                asked.push(millis / 250);
+            }
+        }
+        assert_eq!(asked, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 24, 40, 56, 72, 88, 104]);
+    }
+
+    #[test]
+    fn at_most_50_numbers_are_asked_for_at_once_and_the_others_next() {
         let mut receiver = Receiver::new(0);
         receiver.accept(Arrival::InOrder, Seq(1), || at(0));
-        for step in 1..=4 {
-            let seq = Seq(1 + step * 201);
-            let arrival = receiver.classify(Generation(0), seq);
-            receiver.accept(arrival, seq, || at(0));
+        receiver.accept(Arrival::Gap { missing: 120 }, Seq(122), || at(0));
+        let repeat = Duration::from_millis(250);
+        let mut ask = |millis| receiver.due_requests(at(millis), repeat).len();
+        assert_eq!([ask(0), ask(249)], [50, 0]);
+    }
+
+    #[test]
+    fn a_closed_hole_is_acknowledged_up_to_the_next() {
+        let mut receiver = Receiver::new(0);
+        let mut take = |arrival, seq| {
+            receiver.accept(arrival, Seq(seq), || at(0));
+            receiver.acknowledge(arrival, Seq(seq)).map(|seq| seq.0)
+        };
+        assert_eq!(take(Arrival::InOrder, 10), Some(10));
+        assert_eq!(take(Arrival::Gap { missing: 1 }, 12), None);
+        for seq in 13..=35 {
+            take(Arrival::InOrder, seq);
         }
-        assert_eq!(receiver.missing(), MISSING_MAX);
+        assert_eq!(take(Arrival::Gap { missing: 2 }, 38), None);
+        assert_eq!(take(Arrival::Recovered, 37), None, "11 is missing");
+        assert_eq!(take(Arrival::Recovered, 11), Some(30));
+        assert_eq!(take(Arrival::Recovered, 36), None, "the last hole: the next trigger number will do");
     }
 
     #[test]
     fn only_a_complete_sequence_is_acknowledged_and_only_on_the_trigger() {
         let mut receiver = receiver();
-        assert!(!receiver.acknowledges(Arrival::InOrder, Seq(20)), "8 is missing");
+        assert_eq!(receiver.acknowledge(Arrival::InOrder, Seq(20)), None, "8 is missing");
         receiver.give_up(Seq(8));
-        assert!(receiver.acknowledges(Arrival::InOrder, Seq(20)));
-        assert!(!receiver.acknowledges(Arrival::InOrder, Seq(21)));
-        assert!(!receiver.acknowledges(Arrival::Recovered, Seq(20)));
+        assert_eq!(receiver.acknowledge(Arrival::InOrder, Seq(20)), Some(Seq(20)));
+        assert_eq!(receiver.acknowledge(Arrival::InOrder, Seq(21)), None);
+        assert_eq!(receiver.acknowledge(Arrival::Recovered, Seq(19)), None);
     }
 
     proptest::proptest! {
@@ -269,7 +366,7 @@ mod tests {
                 }
                 let asked = receiver.due_requests(at(0), Duration::ZERO);
                 proptest::prop_assert!(asked.iter().all(|seq| !accepted.contains(&seq.0)));
-                proptest::prop_assert!(asked.len() <= MISSING_MAX && asked.iter().all(|seq| Some(*seq) < receiver.newest()));
+                proptest::prop_assert!(asked.len() <= REXMIT_PER_REQUEST && receiver.missing() < HISTORY_MAX && asked.iter().all(|seq| Some(*seq) < receiver.newest()));
             }
         }
     }

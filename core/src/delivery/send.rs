@@ -1,9 +1,10 @@
 //! What we sent: numbers, history, answers to requests, acknowledgements (WIRE 9.1, 9.5).
 
-use super::REXMIT_PER_REQUEST;
 use super::history::History;
+use super::{ANSWERS_MAX, ANSWERS_PER, REXMIT_PER_REQUEST, UNACKNOWLEDGED_MAX};
 use crate::action::Frame;
 use crate::ids::{NodeId, Seq};
+use crate::mark::Aside;
 use crate::time::Instant;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -23,8 +24,19 @@ pub(crate) enum Answer {
 #[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Sender {
     history: History,
-    /// The highest number each peer has acknowledged.
-    acked: BTreeMap<NodeId, Seq>,
+    peers: BTreeMap<NodeId, Listener>,
+}
+
+/// What is known of a peer that listens.
+#[derive(Clone, Copy, Debug, Default, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
+struct Listener {
+    /// The highest number it has acknowledged; zero before the first.
+    acked: Seq,
+    /// Our newest number when it was first heard.
+    met: Seq,
+    /// How many answers it got, and since when they are counted.
+    answers: Aside<(Instant, u32)>,
 }
 
 impl Sender {
@@ -69,8 +81,8 @@ impl Sender {
         if seq > self.newest() {
             return false;
         }
-        let acked = self.acked.entry(peer).or_default();
-        *acked = seq.max(*acked);
+        let listener = self.peers.entry(peer).or_default();
+        listener.acked = seq.max(listener.acked);
         true
     }
 
@@ -78,18 +90,51 @@ impl Sender {
     /// count, since it may be one that cannot.
     pub(crate) fn unacknowledged(&self, live: impl Iterator<Item = NodeId>) -> u64 {
         let newest = self.newest();
-        live.filter_map(|node| self.acked.get(&node)).map(|acked| newest.since(*acked)).max().unwrap_or(0)
+        let acked =
+            live.filter_map(|node| self.peers.get(&node)).map(|peer| peer.acked).filter(|acked| *acked > Seq(0));
+        acked.map(|acked| newest.since(acked)).max().unwrap_or(0)
     }
 
     /// `peer` died or restarted: what it had acknowledged means nothing now.
     pub(crate) fn forget(&mut self, peer: NodeId) {
-        self.acked.remove(&peer);
+        self.peers.remove(&peer);
+    }
+
+    /// `peer` is heard, for the first time in its life or again.
+    pub(crate) fn meet(&mut self, peer: NodeId) {
+        let met = self.newest();
+        self.peers.entry(peer).or_default().met = met;
+    }
+
+    /// Whether one of these peers has left so much unacknowledged that clients have to wait (WIRE 9.5): what is sent now
+    /// could push out of the history what it lacks.
+    pub(crate) fn is_clogged(&self, mut live: impl Iterator<Item = NodeId>) -> bool {
+        live.any(|peer| {
+            let heard = self.peers.get(&peer).map(|listener| listener.acked.max(listener.met)).unwrap_or_default();
+            self.newest().since(heard) > UNACKNOWLEDGED_MAX
+        })
     }
 
     /// The answers to `peer`'s request for `first..=last`, ascending, at most [`REXMIT_PER_REQUEST`] of them.
     /// A number sent again less than `quiet` ago is passed over: it is on its way, perhaps for somebody else.
-    pub(crate) fn answer(&mut self, now: Instant, peer: NodeId, first: Seq, last: Seq, quiet: Duration) -> Vec<Answer> {
-        let acked = self.acked.get(&peer).copied().unwrap_or_default();
+    ///
+    /// `None` to a peer that has had more than [`ANSWERS_MAX`] in [`ANSWERS_PER`].
+    pub(crate) fn answer(
+        &mut self,
+        now: Instant,
+        peer: NodeId,
+        first: Seq,
+        last: Seq,
+        quiet: Duration,
+    ) -> Option<Vec<Answer>> {
+        let listener = self.peers.entry(peer).or_default();
+        if now.since(listener.answers.0.0) >= ANSWERS_PER {
+            listener.answers = Aside((now, 0));
+        }
+        if listener.answers.0.1 >= ANSWERS_MAX {
+            return None;
+        }
+        let acked = listener.acked;
         let evicted = self.history.evicted();
         let from = first.max(acked.next());
         let to = last.min(self.newest());
@@ -103,7 +148,11 @@ impl Sender {
             }
             number = number.next();
         }
-        answers
+        if let Some(listener) = self.peers.get_mut(&peer) {
+            let count = u32::try_from(answers.len()).unwrap_or(u32::MAX);
+            listener.answers.0.1 = listener.answers.0.1.saturating_add(count);
+        }
+        Some(answers)
     }
 }
 
@@ -133,22 +182,25 @@ mod tests {
 
     #[test]
     fn a_range_is_answered_in_order_and_byte_for_byte() {
-        let answers = sender(600).answer(at(0), PEER, Seq(300), Seq(302), QUIET);
+        let answers = sender(600).answer(at(0), PEER, Seq(300), Seq(302), QUIET).unwrap();
         assert_eq!(answers, [300, 301, 302].map(|number| Answer::Again(frame(number))));
     }
 
     #[test]
     fn what_left_the_history_is_refused_and_what_was_never_sent_is_ignored() {
         let mut sender = sender(600);
-        assert_eq!(sender.answer(at(0), PEER, Seq(100), Seq(100), QUIET), [Answer::Nak(Seq(100), "seqno too low")]);
-        assert_eq!(sender.answer(at(0), PEER, Seq(101), Seq(101), QUIET), [Answer::Again(frame(101))]);
-        assert_eq!(sender.answer(at(0), PEER, Seq(601), Seq(u64::MAX), QUIET), []);
+        assert_eq!(
+            sender.answer(at(0), PEER, Seq(100), Seq(100), QUIET).unwrap(),
+            [Answer::Nak(Seq(100), "seqno too low")]
+        );
+        assert_eq!(sender.answer(at(0), PEER, Seq(101), Seq(101), QUIET).unwrap(), [Answer::Again(frame(101))]);
+        assert_eq!(sender.answer(at(0), PEER, Seq(601), Seq(u64::MAX), QUIET).unwrap(), []);
     }
 
     #[test]
     fn a_repeated_request_within_240_ms_is_ignored() {
         let mut sender = sender(10);
-        let mut ask = |millis| sender.answer(at(millis), PEER, Seq(5), Seq(5), QUIET).len();
+        let mut ask = |millis| sender.answer(at(millis), PEER, Seq(5), Seq(5), QUIET).unwrap().len();
         assert_eq!([ask(0), ask(239), ask(240)], [1, 0, 1]);
     }
 
@@ -157,12 +209,38 @@ mod tests {
         let mut sender = sender(10);
         assert!(sender.acknowledge(PEER, Seq(6)));
         assert!(!sender.acknowledge(PEER, Seq(11)), "never sent");
-        assert_eq!(sender.answer(at(0), PEER, Seq(5), Seq(7), QUIET), [Answer::Again(frame(7))]);
+        assert_eq!(sender.answer(at(0), PEER, Seq(5), Seq(7), QUIET).unwrap(), [Answer::Again(frame(7))]);
     }
 
     #[test]
     fn one_request_brings_at_most_50_messages() {
-        assert_eq!(sender(400).answer(at(0), PEER, Seq(1), Seq(400), QUIET).len(), REXMIT_PER_REQUEST);
-        assert_eq!(sender(900).answer(at(0), PEER, Seq(1), Seq(900), QUIET).len(), REXMIT_PER_REQUEST);
+        assert_eq!(sender(400).answer(at(0), PEER, Seq(1), Seq(400), QUIET).unwrap().len(), REXMIT_PER_REQUEST);
+        assert_eq!(sender(900).answer(at(0), PEER, Seq(1), Seq(900), QUIET).unwrap().len(), REXMIT_PER_REQUEST);
+    }
+
+    #[test]
+    fn a_peer_that_asks_for_everything_for_ever_gets_a_bounded_answer() {
+        let mut sender = sender(600);
+        let mut answers = 0;
+        for millis in 0..1000 {
+            let answer = sender.answer(at(1000 + millis), PEER, Seq(1), Seq(600), QUIET);
+            answers += answer.map_or(0, |answers| answers.len());
+        }
+        assert_eq!(answers, 4 * ANSWERS_MAX as usize);
+        assert!(sender.answer(at(2000), NodeId(2), Seq(500), Seq(500), QUIET).is_some(), "others are not concerned");
+    }
+
+    #[test]
+    fn clients_wait_while_a_live_peer_lacks_acknowledgement() {
+        let mut sender = sender(300);
+        sender.meet(PEER);
+        for number in 301..=550 {
+            sender.keep(frame(number), 0);
+        }
+        assert!(!sender.is_clogged([PEER].into_iter()));
+        sender.keep(frame(551), 0);
+        assert!(sender.is_clogged([PEER].into_iter()));
+        assert!(sender.acknowledge(PEER, Seq(400)));
+        assert!(!sender.is_clogged([PEER].into_iter()));
     }
 }

@@ -60,10 +60,14 @@ pub(crate) struct Peer {
     pub(crate) heard: Option<Instant>,
     /// The dead time it announces; `None` until it was heard.
     pub(crate) dead_time: Option<Duration>,
+    /// The native version it announces; `None` for a 3.0.6.
+    pub(crate) native: Option<u32>,
     pub(crate) receiver: Receiver,
     pub(crate) links: Links,
     /// It said `shutdone` in its newest life: it holds nothing and will fall silent.
     pub(crate) gone: bool,
+    /// It said `starting` in its newest life.
+    pub(crate) asked: bool,
     /// What it last said that it holds, in its newest life.
     pub(crate) claim: Option<Claim>,
 }
@@ -97,9 +101,11 @@ impl NodeTable {
                 liveness: Liveness::Init,
                 heard: None,
                 dead_time: None,
+                native: None,
                 receiver: Receiver::new(lanes.below(Lane::AckTrigger, crate::delivery::ACK_EVERY)),
                 links: Links::new(media),
                 gone: false,
+                asked: false,
                 claim: None,
             };
             Of { node, value }

@@ -1,6 +1,6 @@
 //! Our own start and end, heartbeats, the life and death of others. Read WIRE 10 and CLUSTER a, b first.
 
-use super::Node;
+use super::{Node, dialect};
 use crate::action::{Action, ExitReason};
 use crate::deadlines::Timer;
 use crate::event::Event;
@@ -51,6 +51,7 @@ impl Node {
             word: StatusWord::of(Cow::Borrowed(self.life.status_word())),
             deadtime: Some(self.config.timing().deadtime().saturating_add(grace)),
             protocol: Some(1),
+            native: Some(dialect::NATIVE),
         };
         self.send(Body::Status(status), None);
     }
@@ -139,11 +140,18 @@ impl Node {
     pub(super) fn on_restart(&mut self, node: NodeId, generation: Generation) {
         let Some(peer) = self.nodes.get_mut(node) else { return };
         let known = peer.heard.is_some();
-        peer.receiver.restart(generation);
+        let lost = peer.receiver.restart(generation);
         peer.gone = false;
+        peer.asked = false;
+        if peer.liveness == Liveness::Active {
+            // However much of its start we missed: it is a change, after which it must say what it holds.
+            peer.liveness = Liveness::Up;
+        }
         self.deadlines.clear(Timer::Rexmit(node));
         self.sender.forget(node);
+        self.sender.meet(node);
         self.forget_claim(node);
+        self.give_up(node, lost, "its sender has restarted");
         if known {
             self.report(Event::Restart { node: self.name(node), generation });
             self.on_peer_restarted(node);
@@ -151,7 +159,7 @@ impl Node {
     }
 
     fn on_status(&mut self, from: NodeId, seq: Seq, status: &Status<'_>) {
-        let (now, timing) = (*self.now, self.config.timing());
+        let (now, timing, most) = (*self.now, self.config.timing(), self.config.max_peer_deadtime());
         let Some(peer) = self.nodes.get_mut(from) else { return };
         let newest = peer.receiver.newest_status();
         if seq <= newest {
@@ -165,20 +173,32 @@ impl Node {
         peer.receiver.note_status(seq);
         peer.heard = Some(now);
         // Without a dead time of its own ours counts (WIRE 10.3).
-        peer.dead_time = status.deadtime;
+        let asked = status.deadtime.filter(|asked| !asked.is_zero());
+        let granted = asked.map(|asked| asked.min(most));
+        let capped = asked.filter(|_| granted < asked && peer.dead_time != granted);
+        peer.dead_time = granted;
+        peer.native = status.native;
         peer.liveness = liveness;
         self.rearm_death(from);
+        self.limit_doubt();
+        if let Some(asked) = capped {
+            self.report(Event::DeadTimeCapped { node: self.name(from), asked, granted: most });
+        }
         if returned {
             self.report(Event::ReturnAfterPartition { node: self.name(from) });
         } else if let Some(interval) = interval.filter(|interval| before.is_live() && *interval > timing.warntime()) {
             let deadtime = (interval > timing.deadtime()).then(|| timing.deadtime());
             self.report(Event::LateHeartbeat { node: self.name(from), interval, deadtime });
         }
+        if !before.is_live() {
+            self.sender.meet(from);
+        }
         if before != liveness {
             self.report(Event::NodeStatus { node: self.name(from), liveness });
             self.on_liveness_changed(from, before, liveness);
             self.go_on_joining();
         }
+        self.note_dialect();
     }
 
     fn on_shutdone(&mut self, from: NodeId) {
@@ -205,7 +225,7 @@ impl Node {
         let deadtime = self.config.timing().deadtime();
         let Some(peer) = self.nodes.get_mut(node) else { return };
         let before = core::mem::replace(&mut peer.liveness, Liveness::Dead);
-        peer.receiver.forget_missing();
+        let lost = peer.receiver.forget_missing();
         let silent = now.since(peer.heard.unwrap_or(started));
         let (limit, never_heard) = (peer.dead_time.unwrap_or(deadtime), peer.heard.is_none());
         self.deadlines.clear(Timer::Rexmit(node));
@@ -213,7 +233,9 @@ impl Node {
         self.forget_claim(node);
         self.report(Event::NodeDead { node: self.name(node), silent, limit, never_heard });
         self.offer_death(node);
+        self.give_up(node, lost, "its sender is dead");
         self.on_liveness_changed(node, before, Liveness::Dead);
+        self.note_dialect();
         self.go_on_joining();
     }
 

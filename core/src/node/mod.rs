@@ -5,6 +5,8 @@
 //! | `mod.rs` | dispatch of inputs and deadlines, rearming |
 //! | `traffic.rs` | bytes in: authentic, known, in sequence; messages out |
 //! | `life.rs` | our own start and end, heartbeats, the life and death of others |
+//! | `dialect.rs` | what every live node understands |
+//! | `lateness.rs` | what a node does that was not run in time |
 //! | `resources.rs` | the rule book's intents carried out, operators answered |
 //! | `clients.rs` | clients of the API: sign-on, questions, leaving |
 //! | `relay.rs` | what clients say to the cluster and hear from it |
@@ -17,6 +19,8 @@
 //! until nothing is wanted -> `rearm`. A timer: `Wake` -> every due deadline in order -> the same end.
 
 mod clients;
+mod dialect;
+mod lateness;
 mod life;
 mod programs;
 mod relay;
@@ -78,6 +82,9 @@ pub struct Node {
     wall_clock: Aside<(Instant, UnixTime)>,
     load: Aside<LoadAverage>,
     life: Lifecycle,
+    vigil: lateness::Vigil,
+    /// The dialect that was told last.
+    spoken: Aside<dialect::Dialect>,
     nodes: NodeTable,
     sender: Sender,
     book: Book,
@@ -139,6 +146,8 @@ impl Node {
             wall_clock: Aside((boot.now, boot.wall_clock)),
             load: Aside::default(),
             life: Lifecycle::Booting,
+            vigil: lateness::Vigil::Awake,
+            spoken: Aside(dialect::Dialect { native: Some(dialect::NATIVE), kept_by: None }),
             nodes: NodeTable::new(&config, boot.uuid, &mut lanes),
             sender: Sender::default(),
             book: Book::default(),
@@ -164,9 +173,13 @@ impl Node {
         // The caller may have dropped the iterator half-way; what it did not take is lost by its own choice.
         self.actions.0.clear();
         *self.now = self.now.max(now);
+        self.notice_lateness();
         match input {
             Input::Frame { medium, bytes } => self.on_frame(medium, bytes),
-            Input::Wake => self.run_due_deadlines(),
+            Input::Wake => {
+                self.end_reading();
+                self.run_due_deadlines();
+            }
             Input::Carrier { medium, carrier } => self.on_carrier(medium, carrier),
             Input::OpDone { op, outcome } => self.executor.on_done(&mut context!(self), op, outcome),
             Input::Client { client, request } => self.on_request(client, request),
@@ -225,6 +238,7 @@ impl Node {
                 Timer::Takeover => self.on_takeover_timeout(),
                 Timer::StopRetry(group) => self.executor.on_retry(&mut context!(self), group),
                 Timer::Announce => self.executor.on_announce(&mut context!(self)),
+                Timer::Doubt => self.end_doubt(),
                 Timer::Program(program) => self.on_program_timer(program),
                 Timer::Linger => self.on_linger_over(),
             }

@@ -1,5 +1,6 @@
 //! Carries out what the rule book wants, hears what others say about resources, answers clients.
 
+use super::lateness::Vigil;
 use super::{Node, context};
 use crate::action::{Action, Cancellation, Refusal, Response};
 use crate::deadlines::Timer;
@@ -54,6 +55,7 @@ impl Node {
     /// What the rule book may see.
     pub(super) fn view(&self) -> View {
         let phase = match self.life {
+            Lifecycle::Active if self.vigil == Vigil::Doubting => Phase::Doubting,
             Lifecycle::Active => Phase::Active,
             Lifecycle::Stopping => Phase::Stopping,
             Lifecycle::Booting | Lifecycle::Joining(_) | Lifecycle::Lingering | Lifecycle::Ended => Phase::Joining,
@@ -79,12 +81,15 @@ impl Node {
 
     /// Asks the rule book until it wants nothing more.
     pub(super) fn decide(&mut self) {
-        if !matches!(self.life, Lifecycle::Active | Lifecycle::Stopping) {
+        if !matches!(self.life, Lifecycle::Active | Lifecycle::Stopping) || matches!(self.vigil, Vigil::Reading(_)) {
             return;
         }
         for _ in 0..100 {
             match decide(&self.view(), &self.book) {
                 Some(intent) => self.carry_out(intent),
+                None if self.vigil == Vigil::Doubting && self.life == Lifecycle::Active && self.knows_all_claims() => {
+                    self.end_doubt();
+                }
                 None => return,
             }
         }
@@ -199,6 +204,7 @@ impl Node {
             Because::Alone => Why::Alone,
             Because::Preferred => Why::Preferred,
             Because::Gone(node) => Why::PeerGone { node: self.name(node) },
+            Because::Overslept(node) => Why::Overslept { node: self.name(node) },
             Because::Conflict(node) => Why::Conflict { with: self.name(node) },
             Because::Stopping => Why::Stopping,
             Because::Dead(node) => match self.nodes.get(node).and_then(|peer| peer.heard.zip(peer.dead_time)) {
@@ -256,8 +262,11 @@ impl Node {
         }
         // It wants to know what we hold, changed or not.
         self.book.said = None;
-        if self.nodes.get(from).is_some_and(|peer| peer.claim.is_none()) {
-            // Now it is ready; our own question may have come too early for it. The answer goes out first.
+        let Some(peer) = self.nodes.get_mut(from) else { return };
+        let first = !core::mem::replace(&mut peer.asked, true);
+        if first && peer.claim.is_none() {
+            // Now it is ready; our own question may have come too early for it. The answer goes out first. Once in its life:
+            // two nodes that do so whenever they are asked would never end.
             self.deadlines.set(Timer::Starting, *self.now);
         }
     }
@@ -285,6 +294,10 @@ impl Node {
             since: before.filter(|_| held == holding).map_or(Aside(now), |claim| claim.since),
         });
         self.evidence.unanswered = 0;
+        if before.is_none() {
+            // What it held before it spoke to us nobody knows.
+            self.announce_again(self.book.hold);
+        }
         if self.nodes.get(from).is_some_and(|peer| peer.claim.is_some_and(|claim| claim.releasing))
             && let Some(conversation) = &self.book.conversation
             && (conversation.role, conversation.step, conversation.with) == (Role::Taking, Step::Asked, from)
@@ -422,7 +435,7 @@ impl Node {
         }
     }
 
-    fn cancel(&mut self, why: Cancellation) {
+    pub(super) fn cancel(&mut self, why: Cancellation) {
         let Some(conversation) = self.book.conversation.take() else { return };
         self.deadlines.clear(Timer::Standby);
         self.report(Event::StandbyCancelled { why: why.clone() });
@@ -484,7 +497,10 @@ impl Node {
 
     /// *Ours*: whenever the other node may have had our addresses, clients are told again where they are. It may have had
     /// them without our hearing of it: while this machine was frozen, or in messages that are lost or overtaken.
-    fn announce_again(&mut self, set: Holding) {
+    pub(super) fn announce_again(&mut self, set: Holding) {
+        if self.vigil != Vigil::Awake {
+            return;
+        }
         for group in self.groups_in(set) {
             self.executor.announce(&mut context!(self), group);
         }
@@ -536,7 +552,7 @@ impl Node {
         let view = self.view();
         match view.phase {
             Phase::Stopping => return Err(Refusal::Stopping),
-            Phase::Joining => return Err(Refusal::LocalFlux),
+            Phase::Joining | Phase::Doubting => return Err(Refusal::LocalFlux),
             Phase::Active => {}
         }
         let peer = match view.peers.as_slice() {

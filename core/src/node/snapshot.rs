@@ -3,6 +3,8 @@
 //! The configuration stays out: it is read again from its texts, so that no secret gets into a recording. What
 //! [`Derived`] holds stays out too: it is empty between two steps.
 
+use super::dialect::Dialect;
+use super::lateness::Vigil;
 use super::{Boot, Node, resources, traffic};
 use crate::action::Frame;
 use crate::client::Clients;
@@ -31,6 +33,8 @@ pub(crate) struct Parts {
     wall_clock: Aside<(Instant, UnixTime)>,
     load: Aside<LoadAverage>,
     life: Lifecycle,
+    vigil: Vigil,
+    spoken: Aside<Dialect>,
     nodes: NodeTable,
     sender: Sender,
     book: Book,
@@ -57,6 +61,8 @@ impl Parts {
             wall_clock,
             load,
             life,
+            vigil,
+            spoken,
             nodes,
             sender,
             book,
@@ -78,6 +84,8 @@ impl Parts {
             wall_clock,
             load,
             life,
+            vigil,
+            spoken,
             nodes,
             sender,
             book,
@@ -107,6 +115,8 @@ impl Parts {
             wall_clock,
             load,
             life,
+            vigil,
+            spoken,
             nodes,
             sender,
             book,
@@ -128,6 +138,8 @@ impl Parts {
             wall_clock,
             load,
             life,
+            vigil,
+            spoken,
             nodes,
             sender,
             book,

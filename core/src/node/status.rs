@@ -32,6 +32,8 @@ pub struct NodeStatus<'a> {
     pub heard: Option<Instant>,
     /// The dead time it announced.
     pub dead_time: Option<Duration>,
+    /// The native version it announces; of this node, what it speaks.
+    pub native: Option<u32>,
     /// The highest number among its messages that we took in; `None` before the first of this life.
     pub newest: Option<Seq>,
     /// How many of its messages are missing.
@@ -118,6 +120,18 @@ impl<'a> Status<'a> {
         *self.0.now
     }
 
+    /// The version of the native dialect that the cluster speaks, `None` for classic, and the node that allows no more.
+    pub fn dialect(self) -> (Option<u32>, Option<&'a str>) {
+        let dialect = self.0.dialect();
+        let name = dialect.kept_by.and_then(|node| self.0.config.node(node)).map(|node| node.name.as_str());
+        (dialect.native, name)
+    }
+
+    /// Whether so much is unacknowledged that clients have to wait (WIRE 9.5).
+    pub fn is_clogged(self) -> bool {
+        self.0.is_clogged()
+    }
+
     /// When this node started.
     pub fn started(self) -> Instant {
         self.0.started
@@ -138,6 +152,7 @@ impl<'a> Status<'a> {
                 generation: if is_local { node.boot.generation } else { peer.receiver.generation() },
                 heard: peer.heard,
                 dead_time: if is_local { Some(node.config.timing().deadtime()) } else { peer.dead_time },
+                native: if is_local { Some(super::dialect::NATIVE) } else { peer.native },
                 newest: peer.receiver.newest(),
                 missing: peer.receiver.missing(),
             }

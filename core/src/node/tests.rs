@@ -5,7 +5,7 @@
 use super::*;
 use crate::action::{Cancellation, Refusal, Response};
 use crate::config::{SourceText, Sources};
-use crate::ids::{ClientId, MediumId};
+use crate::ids::{ClientId, MediumId, NodeId};
 use crate::input::{Failure, Outcome, Request, Which};
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -46,6 +46,11 @@ struct Pair {
     stops: Vec<(usize, String)>,
     /// What concerns clients of the API and programs.
     clients: Vec<(usize, Action)>,
+    /// Who announced an address.
+    arps: Vec<usize>,
+    /// A node that is not run; what comes for it waits.
+    asleep: Option<usize>,
+    waiting: Vec<crate::action::Frame>,
 }
 
 impl Pair {
@@ -68,6 +73,9 @@ impl Pair {
             starts: Vec::new(),
             stops: Vec::new(),
             clients: Vec::new(),
+            arps: Vec::new(),
+            asleep: None,
+            waiting: Vec::new(),
         }
     }
 
@@ -118,7 +126,8 @@ impl Pair {
                 Action::Report(event) => self.log.push((which, event.to_string())),
                 Action::Reply { response, .. } => self.replies.push(response),
                 Action::Exit(_) => self.exits += 1,
-                Action::Send { .. } | Action::FireArp { .. } | Action::ArmTimer { .. } => {}
+                Action::FireArp { .. } => self.arps.push(which),
+                Action::Send { .. } | Action::ArmTimer { .. } => {}
                 action => self.clients.push((which, action)),
             }
         }
@@ -129,6 +138,10 @@ impl Pair {
 
     fn settle(&mut self) {
         while let Some((to, frame)) = self.wire.pop_front() {
+            if self.asleep == Some(to) {
+                self.waiting.push(frame);
+                continue;
+            }
             self.step(to, Input::Frame { medium: MediumId(0), bytes: &frame });
         }
     }
@@ -138,15 +151,28 @@ impl Pair {
         let end = self.now.plus(span);
         self.settle();
         loop {
-            let deadlines = self.nodes.iter().flatten().filter_map(Node::next_deadline);
+            let awake = self.nodes.iter().enumerate().filter(|(which, _)| self.asleep != Some(*which));
+            let deadlines = awake.filter_map(|(_, node)| node.as_ref()?.next_deadline());
             let Some(next) = deadlines.min().filter(|next| *next <= end) else { break };
             self.now = self.now.max(next);
-            for which in 0..2 {
+            for which in (0..2).filter(|which| self.asleep != Some(*which)).collect::<Vec<_>>() {
                 self.step(which, Input::Wake);
                 self.settle();
             }
         }
         self.now = end;
+    }
+
+    /// A node is not run for a while; then it gets what waits, and is woken.
+    fn sleep(&mut self, which: usize, span: Duration) {
+        self.asleep = Some(which);
+        self.run(span);
+        self.asleep = None;
+        for frame in core::mem::take(&mut self.waiting) {
+            self.step(which, Input::Frame { medium: MediumId(0), bytes: &frame });
+        }
+        self.step(which, Input::Wake);
+        self.settle();
     }
 
     fn request(&mut self, which: usize, request: Request) {
@@ -371,6 +397,83 @@ fn a_peer_that_does_not_know_us_does_not_hang_us_and_gets_nothing_taken_away() {
     assert!(pair.nodes[1].as_ref().unwrap().status().is_active());
     assert!(pair.has_logged(0, "bad node [h2]"));
     assert!(pair.has_logged(1, "node h1 does not say what it holds"));
+}
+
+#[test]
+fn what_was_taken_over_while_a_node_slept_stays_where_it_is() {
+    let mut pair = Pair::started("off");
+    pair.sleep(0, secs(28));
+    pair.run(secs(2));
+    assert_eq!(pair.holds(), ["none", "all"]);
+    assert!(pair.has_logged(0, "this node did not run for 27"));
+    assert!(!pair.has_logged(0, "is dead"), "silence that only the sleeper did not hear is nobody's death");
+}
+
+#[test]
+fn a_short_sleep_moves_nothing() {
+    let mut pair = Pair::started("off");
+    pair.sleep(1, secs(2));
+    pair.run(secs(2));
+    assert_eq!(pair.holds(), ["local", "local"]);
+    assert!(pair.has_logged(1, "this node did not run in time"));
+}
+
+#[test]
+fn a_survivor_that_slept_goes_on_serving() {
+    let mut pair = Pair::started("off");
+    pair.crash(1);
+    pair.run(secs(10));
+    let starts = pair.starts.len();
+    pair.sleep(0, secs(20));
+    pair.run(secs(10));
+    assert_eq!((pair.holds()[0], pair.starts.len(), pair.stops.len()), ("all", starts, 0));
+}
+
+#[test]
+fn two_that_slept_together_agree_again() {
+    let mut pair = Pair::started("off");
+    pair.now = pair.now.plus(secs(30));
+    pair.step(0, Input::Wake);
+    pair.step(1, Input::Wake);
+    pair.run(secs(10));
+    assert_eq!(pair.holds(), ["local", "local"]);
+    assert!(pair.stops.is_empty(), "{:?}", pair.stops);
+}
+
+#[test]
+fn who_speaks_of_resources_for_the_first_time_may_have_had_our_addresses() {
+    let mut pair = Pair::started("off");
+    pair.run(secs(10));
+    pair.arps.clear();
+    pair.nodes[0].as_mut().unwrap().forget_claim(NodeId(1));
+    pair.nodes[1].as_mut().unwrap().book.said = None;
+    pair.run(secs(1));
+    assert!(pair.arps.contains(&0) && !pair.arps.contains(&1), "{:?}", pair.arps);
+}
+
+#[test]
+fn the_dialect_is_what_every_live_node_speaks() {
+    let mut pair = Pair::started("off");
+    assert_eq!(pair.nodes[0].as_ref().unwrap().status().dialect(), (Some(1), None));
+    pair.nodes[0].as_mut().unwrap().nodes.get_mut(NodeId(1)).unwrap().native = None;
+    assert_eq!(pair.nodes[0].as_ref().unwrap().status().dialect(), (None, Some("h2")));
+    pair.crash(1);
+    pair.run(secs(4));
+    assert_eq!(pair.nodes[0].as_ref().unwrap().status().dialect(), (Some(1), None), "the dead keep nobody back");
+}
+
+#[test]
+fn a_peer_cannot_demand_to_be_believed_for_ever() {
+    let mut pair = Pair::started("off");
+    let longer = C2.replace("deadtime 3", "deadtime 3000").replace("initdead 8", "initdead 3000");
+    pair.crash(1);
+    pair.configs[1] = config("h2", &format!("{longer}auto_failback off\n"), GROUPS);
+    pair.boot(1);
+    pair.run(secs(8));
+    assert!(pair.has_logged(0, "node h2 demands a dead time of 3002000 ms; 42000 ms count here"));
+    pair.crash(1);
+    pair.run(secs(43));
+    assert_eq!(pair.holds()[0], "all");
 }
 
 #[test]

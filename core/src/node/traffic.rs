@@ -6,7 +6,7 @@ use crate::action::{Action, Frame};
 use crate::auth::Framing;
 use crate::client::Filter;
 use crate::deadlines::Timer;
-use crate::delivery::{Answer, Arrival, REQUEST_DELAY_MIN};
+use crate::delivery::{Answer, Arrival, REQUEST_DELAY_MIN, Run};
 use crate::digest::digest_of;
 use crate::drop_reason::DropReason;
 use crate::event::Event;
@@ -18,10 +18,13 @@ use crate::wire::message::{Ack, Nak, Rexmit};
 use crate::wire::{Body, EncodeError, Header, Message};
 use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::time::Duration;
 
 /// What a UDP datagram over IPv4 holds. A longer message could be sent on no medium, and asked for by all for ever.
 const DATAGRAM_MAX: usize = 65_507;
+/// Why a message is given up that was asked for in vain.
+const LEFT_HISTORY: &str = "its sender keeps only the last 500";
 /// Refusals of one kind are logged at most this often; the others are counted.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
@@ -82,7 +85,7 @@ impl Node {
             }
             self.hear_link(from, medium);
             self.offer_heard(from, None, message, bytes);
-            self.on_unsequenced(from, message);
+            self.on_unsequenced(medium, from, message);
             return self.offer_complete(from);
         };
         let is_status = matches!(message.body, Body::Status(_));
@@ -130,35 +133,48 @@ impl Node {
         let Some(peer) = self.nodes.get_mut(from) else { return };
         let lanes = &mut self.lanes;
         let newest = peer.receiver.newest();
-        peer.receiver.accept(arrival, seq, || {
+        let lost = peer.receiver.accept(arrival, seq, || {
             now.plus(least).plus(Duration::from_millis(lanes.below(Lane::RexmitDelay, spread)))
         });
         let (next, missing) = (peer.receiver.next_request(), peer.receiver.missing());
-        let acknowledges = peer.receiver.acknowledges(arrival, seq);
+        let acknowledged = peer.receiver.acknowledge(arrival, seq);
         self.deadlines.set_or_clear(Timer::Rexmit(from), next);
         match arrival {
             Arrival::Gap { .. } => {
                 let (first, before) = (newest.map_or(seq, Seq::next), Seq(seq.0.saturating_sub(1)));
                 self.report(Event::Lost { node: self.name(from), first, last: before });
             }
-            Arrival::StartOver { missing } => {
-                self.report(Event::StartedOver { node: self.name(from), missing });
+            Arrival::StartOver { .. } => {
+                let (first, before) = (newest.map_or(seq, Seq::next), Seq(seq.0.saturating_sub(1)));
+                self.report(Event::StartedOver { node: self.name(from), first, last: before });
             }
             Arrival::Recovered if missing == 0 => self.report(Event::NothingMissing { node: self.name(from) }),
             _ => {}
         }
-        if acknowledges {
+        let why = if matches!(arrival, Arrival::StartOver { .. }) { "too much is missing" } else { LEFT_HISTORY };
+        self.give_up(from, lost, why);
+        if let Some(seq) = acknowledged {
             self.send(Body::Ack(Ack { seq }), Some(from));
         }
     }
 
+    /// Messages of `from` that can no longer come are told, never passed over in silence.
+    pub(super) fn give_up(&mut self, from: NodeId, lost: Vec<Run>, why: &str) {
+        for (first, last) in lost {
+            self.report(Event::GivenUp { node: self.name(from), first, last, reason: why.to_string() });
+        }
+    }
+
     /// Requests, refusals and acknowledgements (WIRE 9).
-    fn on_unsequenced(&mut self, from: NodeId, message: &Message<'_>) {
+    fn on_unsequenced(&mut self, medium: MediumId, from: NodeId, message: &Message<'_>) {
         let to_us = self.is_addressed(&message.header);
         match &message.body {
             Body::Rexmit(request) if to_us => {
                 let quiet = self.config.max_rexmit_delay().saturating_sub(Duration::from_millis(10));
-                for answer in self.sender.answer(*self.now, from, request.first, request.last, quiet) {
+                let Some(answers) = self.sender.answer(*self.now, from, request.first, request.last, quiet) else {
+                    return self.complain(medium, DropReason::TooManyRequests(self.name(from)));
+                };
+                for answer in answers {
                     match answer {
                         Answer::Again(frame) => self.transmit(&frame),
                         Answer::Nak(first, info) => {
@@ -174,8 +190,7 @@ impl Node {
                 let next = peer.receiver.next_request();
                 self.deadlines.set_or_clear(Timer::Rexmit(from), next);
                 if waited {
-                    let reason = nak.info.to_string();
-                    self.report(Event::GivenUp { node: self.name(from), seq: nak.first, reason });
+                    self.give_up(from, alloc::vec![(nak.first, nak.first)], &nak.info);
                 }
             }
             Body::Ack(ack) if to_us && !self.sender.acknowledge(from, ack.seq) => {
@@ -191,8 +206,8 @@ impl Node {
         let Some(peer) = self.nodes.get_mut(node) else { return };
         if !peer.liveness.is_live() {
             // WIRE 9.3: only who is up or active is asked; on its return the sequence tells what is missing.
-            peer.receiver.forget_missing();
-            return;
+            let lost = peer.receiver.forget_missing();
+            return self.give_up(node, lost, "its sender is not heard");
         }
         let due = peer.receiver.due_requests(now, repeat);
         self.deadlines
@@ -316,6 +331,11 @@ impl Node {
 
     pub(super) fn medium_name(&self, medium: MediumId) -> String {
         self.config.media().get(medium.index()).map_or_else(|| "no medium".into(), |medium| medium.name.clone())
+    }
+
+    /// Whether some live node lacks so many acknowledgements that clients have to wait (WIRE 9.5).
+    pub(super) fn is_clogged(&self) -> bool {
+        self.sender.is_clogged(self.nodes.others().filter(|(_, peer)| peer.liveness.is_live()).map(|(node, _)| node))
     }
 
     /// Whether anybody else is heard.

@@ -26,6 +26,8 @@ pub(crate) enum Phase {
     Joining,
     /// Resources are managed.
     Active,
+    /// We did not run for so long that others may have taken over.
+    Doubting,
     /// All is to be given up.
     Stopping,
 }

@@ -58,6 +58,11 @@ pub enum Why {
         /// With whom.
         with: String,
     },
+    /// F18: this node did not run for longer than its dead time, and the other node took them over. *Ours.*
+    Overslept {
+        /// Who has them.
+        node: String,
+    },
     /// This node is shutting down.
     Stopping,
     /// The other node holds them.
@@ -105,6 +110,9 @@ impl fmt::Display for Why {
             Why::Standby { to, set } => write!(f, "standby [{}]: handed over to {to}", set.word()),
             Why::Failback { to } => write!(f, "auto_failback: preferred node {to} is back and stable"),
             Why::Conflict { with } => write!(f, "both this node and {with} held them; the preferred node keeps them"),
+            Why::Overslept { node } => {
+                write!(f, "this node did not run for longer than its dead time, and {node} took them over")
+            }
             Why::Stopping => f.write_str("this node is shutting down"),
             Why::HeldBy { node } => write!(f, "{node} says that it holds them"),
             Why::Unheard { node } => write!(f, "waiting: node {node} was neither heard nor declared dead"),

@@ -379,8 +379,25 @@ fn a_changed_byte_anywhere_is_noticed() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x40;
         let entries: Vec<_> = Reader::new(&damaged).collect();
-        assert!(entries.last().unwrap().is_err(), "byte {at}");
+        assert!(entries.iter().any(Result::is_err), "byte {at}");
         assert!(entries.len() <= whole, "byte {at}");
+    }
+}
+
+#[test]
+fn damage_hides_nothing_but_the_rest_of_its_segment() {
+    let mut bytes = short();
+    let first = bytes.len();
+    bytes.extend(short());
+    let all = Reader::new(&bytes).count();
+    let second = all - Reader::new(&bytes[..first]).count();
+    for at in [0, 8, 20, first / 3] {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x40;
+        let entries: Vec<_> = Reader::new(&damaged).collect();
+        assert!(entries.len() > second && entries.iter().any(Result::is_err), "byte {at}");
+        let rest = &entries[entries.len() - second..];
+        assert!(matches!(rest[0], Ok(Entry::Segment(_))) && rest.iter().all(Result::is_ok), "byte {at}");
     }
 }
 

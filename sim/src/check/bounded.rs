@@ -1,24 +1,37 @@
 //! Bounded queues, timers and output: no peer and no client makes a node keep or send without end.
 
 use super::{Check, Fact, Moment};
-use crate::plan::Plan;
+use crate::plan::{EngineKind, Plan};
 use hb_core::time::Instant;
 use std::time::Duration;
 
 /// Output is counted over this long.
 const WINDOW: Duration = Duration::from_secs(10);
-/// A gap of more is not asked for (WIRE 9.2 (5)).
-const GAP: u64 = 250;
 /// How often each missing message may be asked for in a window: every 250 ms, as long as nobody answers (WIRE 9.3), and what
 /// luck adds. A peer that hears us answers the first time.
 const REPEATS: u64 = 44;
+/// What a node of the original may miss, who does not say how much it is: a larger gap is not asked for (WIRE 9.2 (5)).
+const GAP: usize = 250;
 
 /// Compares what nodes keep and send with what they may.
 #[derive(Clone, Debug)]
 pub struct Bounded {
     limits: Vec<Limits>,
-    /// By host: frames sent on its first medium since the window began.
-    sent: Vec<(Instant, u64)>,
+    /// By host: how many numbers it misses.
+    missing: Vec<usize>,
+    /// By host: what was sent since its window began.
+    sent: Vec<Sent>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sent {
+    begin: Instant,
+    /// Frames on the first medium.
+    frames: u64,
+    /// Numbers that anybody missed in this window and in the one before it: each may be asked for and answered, and answers
+    /// may be late.
+    missed: usize,
+    missed_before: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +41,10 @@ struct Limits {
     missing: usize,
     announcements: usize,
     effects: usize,
+    /// In a window in which nothing is missing.
     frames: u64,
+    /// For each missing number: by each medium comes a request, and each may be refused.
+    frames_per_missing: u64,
 }
 
 impl Bounded {
@@ -48,10 +64,35 @@ impl Bounded {
                 announcements: addresses,
                 // The answer to one request is 50 messages on every medium (WIRE 9.1); a restart of everything is less.
                 effects: 100 + media * 60 + groups * 20 + nodes * media * 500,
-                frames: peers * (heartbeats * 8 + GAP * REPEATS + 200),
+                frames: peers * (heartbeats * 8 + 200),
+                frames_per_missing: media as u64 * REPEATS,
             }
         });
-        Bounded { limits: limits.collect(), sent: vec![(Instant::ORIGIN, 0); plan.hosts.len()] }
+        let hosts = plan.hosts.len();
+        let missing = plan.hosts.iter().map(|host| if host.kind == EngineKind::Model { GAP * hosts } else { 0 });
+        let missing: Vec<usize> = missing.collect();
+        let sent = Sent { missed: missing.iter().sum(), ..Sent::default() };
+        Bounded { limits: limits.collect(), missing, sent: vec![sent; hosts] }
+    }
+
+    /// One more frame of a host; its limit, if that is now exceeded.
+    fn count(&mut self, now: Instant, host: usize) -> Option<u64> {
+        let (sent, limits) = (&mut self.sent[host], &self.limits[host]);
+        if now.since(sent.begin) > WINDOW {
+            let missed = self.missing.iter().sum();
+            *sent = Sent { begin: now, frames: 0, missed, missed_before: sent.missed };
+        }
+        let limit = limits.frames + limits.frames_per_missing * (sent.missed + sent.missed_before) as u64;
+        sent.frames += 1;
+        (sent.frames == limit + 1).then_some(limit)
+    }
+
+    /// A host misses so many numbers now.
+    fn miss(&mut self, host: usize, missing: usize) {
+        let before = std::mem::replace(&mut self.missing[host], missing);
+        for sent in &mut self.sent {
+            sent.missed += missing.saturating_sub(before);
+        }
     }
 }
 
@@ -63,13 +104,8 @@ impl Check for Bounded {
     fn see(&mut self, moment: &Moment<'_>, fact: &Fact<'_>, found: &mut Vec<String>) {
         match fact {
             Fact::Sent(host, medium, _) if medium.index() == 0 => {
-                let (begin, frames) = &mut self.sent[*host];
-                if moment.now.since(*begin) > WINDOW {
-                    (*begin, *frames) = (moment.now, 0);
-                }
-                *frames += 1;
-                if *frames == self.limits[*host].frames + 1 {
-                    let (name, limit) = (moment.name(*host), self.limits[*host].frames);
+                if let Some(limit) = self.count(moment.now, *host) {
+                    let name = moment.name(*host);
                     found.push(format!("{name} sent more than {limit} messages in {} s", WINDOW.as_secs()));
                 }
             }
@@ -87,6 +123,7 @@ impl Check for Bounded {
                 compare("messages in its history", queues.history, limits.history);
                 compare("missing numbers", queues.missing, limits.missing);
                 compare("addresses to announce", queues.announcements, limits.announcements);
+                self.miss(*host, queues.missing);
             }
             _ => {}
         }
@@ -131,5 +168,23 @@ mod tests {
             assert_eq!(too_much(tighten), [expected]);
         }
         assert_eq!(too_much(|_| {}), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_missing_anywhere_may_be_asked_for_in_this_window_and_the_next() {
+        let plan = Plan::parse("canary", BUSY).unwrap();
+        let mut bounded = Bounded::new(&plan);
+        let Limits { frames, frames_per_missing, .. } = bounded.limits[0];
+        // How many frames of h1 in the window that begins then are too many.
+        let limit = |bounded: &mut Bounded, window: u32| {
+            let at = Instant::ORIGIN.plus(WINDOW * window * 2);
+            (0..1_000_000).find_map(|_| bounded.count(at, 0))
+        };
+        assert_eq!(limit(&mut bounded, 1), Some(frames));
+        bounded.miss(1, 3);
+        assert_eq!(limit(&mut bounded, 1), Some(frames + 3 * frames_per_missing));
+        bounded.miss(1, 0);
+        assert_eq!(limit(&mut bounded, 2), Some(frames + 3 * frames_per_missing));
+        assert_eq!(limit(&mut bounded, 3), Some(frames));
     }
 }

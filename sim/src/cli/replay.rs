@@ -1,17 +1,19 @@
 //! `hbsim replay`: a recording of a daemon lived through again, and shown.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use hb_core::time::Instant;
 use hb_core::{Action, Event, Input, Level, Node};
-use hb_sim::replay::calendar::Calendar;
+use hb_sim::replay::calendar::Ruler;
+use hb_sim::replay::picture::Painter;
 use hb_sim::replay::{Keys, Moment, Outcome, Trace, replay};
+use hb_sim::swimlane::{self, Heading, View};
 use hb_sim::timeline::Line;
 use serde_json::json;
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -31,6 +33,12 @@ pub(super) struct ReplayArgs {
     /// Stop there, in seconds as the timeline counts them, and print the state of the node.
     #[arg(long, value_name = "T", value_parser = parse_seconds)]
     until: Option<Duration>,
+    /// Show, as timeline or picture, only what happened from there on, in seconds as the timeline counts them.
+    #[arg(long, value_name = "T", value_parser = parse_seconds)]
+    from: Option<Duration>,
+    /// Draw what the node knew into this file, as SVG: a lane for itself and for each node it heard of.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
@@ -52,6 +60,9 @@ pub(super) fn main(args: &ReplayArgs) -> Result<ExitCode> {
     let (trace, keys) = (Trace::open(&args.trace)?, Keys::read(&args.authkeys)?);
     let mut teller = Teller::new(args);
     let outcome = replay(&trace, &keys, args.segment, &mut |moment| teller.see(&moment))?;
+    if let (Some(file), Some(painter)) = (&args.svg, teller.painter.take()) {
+        draw(file, painter, &outcome, &teller)?;
+    }
     for note in &outcome.notes {
         if args.json {
             teller.out.line(json!({"note": note.to_string()}));
@@ -68,6 +79,19 @@ pub(super) fn main(args: &ReplayArgs) -> Result<ExitCode> {
     }
     teller.out.finish()?;
     Ok(if outcome.difference.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn draw(file: &Path, painter: Painter, outcome: &Outcome, teller: &Teller<'_>) -> Result<()> {
+    let difference = outcome.difference.as_ref().map(|difference| (teller.ruler.elapsed(difference.now), difference));
+    let verdict = if difference.is_none() { "replays equally" } else { "replays differently" };
+    let (me, end) = (&teller.me, teller.ruler.date(teller.ruler.last()));
+    let heading = Heading {
+        title: format!("{me}: what it knew while it was recorded"),
+        note: format!("0 is {}, the end {end}; {verdict}", teller.begun),
+        view: View::Node,
+    };
+    let picture = swimlane::draw(&painter.finish(difference), &heading);
+    std::fs::write(file, picture).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Standard output, whose reader may go away.
@@ -92,10 +116,11 @@ impl Out {
 struct Teller<'a> {
     args: &'a ReplayArgs,
     out: Out,
-    calendar: Calendar,
-    zero: Option<Instant>,
-    last: Instant,
+    ruler: Ruler,
+    /// The date of the first moment.
+    begun: String,
     me: String,
+    painter: Option<Painter>,
 }
 
 impl<'a> Teller<'a> {
@@ -103,40 +128,42 @@ impl<'a> Teller<'a> {
         Teller {
             args,
             out: Out::default(),
-            calendar: Calendar::default(),
-            zero: None,
-            last: Instant::ORIGIN,
+            ruler: Ruler::default(),
+            begun: String::new(),
             me: String::new(),
+            painter: args.svg.is_some().then(|| Painter::from(args.from.unwrap_or_default())),
         }
     }
 
     fn see(&mut self, moment: &Moment<'_>) -> ControlFlow<()> {
+        let before = self.ruler;
+        match moment {
+            Moment::Begin { segment, continues, .. } => self.ruler.start(&segment.state, *continues),
+            Moment::Step { now, input, .. } => self.ruler.hear(*now, input),
+        }
+        let now = self.ruler.last();
+        let elapsed = self.ruler.elapsed(now);
+        if self.args.until.is_some_and(|until| elapsed > until) {
+            self.ruler = before;
+            return ControlFlow::Break(());
+        }
+        if let Some(painter) = &mut self.painter {
+            painter.see(elapsed, moment);
+        }
         match moment {
             Moment::Begin { number, segment, node, continues } => {
-                if self.is_beyond(segment.state.now()) {
-                    return ControlFlow::Break(());
-                }
-                if !continues {
-                    self.calendar = Calendar::default();
-                }
-                self.calendar.start(&segment.state);
-                let now = segment.state.now();
-                self.zero.get_or_insert(now);
-                self.last = now;
                 node.status().local_name().clone_into(&mut self.me);
+                let (date, build) = (self.ruler.date(now), &segment.head.build);
+                if self.begun.is_empty() {
+                    self.begun = date.to_string();
+                }
                 let what = if *continues { "goes on" } else { "begins" };
                 let dropped = segment.head.dropped.as_ref().map_or(String::new(), |dropped| {
                     format!("; before it {} steps were not recorded: {}", dropped.steps, dropped.why)
                 });
-                let (date, build) = (self.calendar.date(now), &segment.head.build);
                 self.line("trace", format!("segment {number} {what}, {date}, recorded by {build}{dropped}"));
             }
-            Moment::Step { now, input, actions, .. } => {
-                if self.is_beyond(*now) {
-                    return ControlFlow::Break(());
-                }
-                self.last = *now;
-                self.calendar.hear(*now, input);
+            Moment::Step { input, actions, .. } => {
                 if let Some(text) = input_text(input) {
                     self.line("world", text);
                 }
@@ -150,29 +177,22 @@ impl<'a> Teller<'a> {
         if self.out.broken.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// Whether this is later than what is wanted.
-    fn is_beyond(&self, now: Instant) -> bool {
-        let since = now.since(self.zero.unwrap_or(now));
-        self.args.until.is_some_and(|until| since > until)
-    }
-
     fn line(&mut self, who: &str, what: String) {
-        if !self.args.timeline {
+        let now = self.ruler.last();
+        if !self.args.timeline || self.args.from.is_some_and(|from| self.ruler.elapsed(now) < from) {
             return;
         }
-        let at_us = self.micros(self.last);
+        let at_us = self.micros(now);
         if self.args.json {
-            println!(
-                "{}",
-                json!({"at_us": at_us, "utc": self.calendar.date(self.last).to_string(), "who": who, "what": what})
-            );
+            let utc = self.ruler.date(now).to_string();
+            self.out.line(json!({"at_us": at_us, "utc": utc, "who": who, "what": what}));
         } else {
             self.out.line(Line { at_us, who: who.to_owned(), what });
         }
     }
 
     fn micros(&self, at: Instant) -> i64 {
-        i64::try_from(at.since(self.zero.unwrap_or(at)).as_micros()).unwrap_or(i64::MAX)
+        i64::try_from(self.ruler.elapsed(at).as_micros()).unwrap_or(i64::MAX)
     }
 }
 
@@ -227,14 +247,14 @@ fn summary_json(outcome: &Outcome, teller: &Teller<'_>) -> serde_json::Value {
     let digest = outcome.node.as_ref().map(|node| format!("{:016x}", node.digest()));
     json!({
         "segments": outcome.segments, "steps": outcome.steps, "equal": outcome.difference.is_none(),
-        "digest": digest, "end_us": teller.micros(teller.last), "difference": difference,
+        "digest": digest, "end_us": teller.micros(teller.ruler.last()), "difference": difference,
     })
 }
 
 fn summary(outcome: &Outcome, teller: &Teller<'_>) -> String {
     let time = |at: Instant| {
         let micros = teller.micros(at);
-        format!("{}.{:06} s ({})", micros / 1_000_000, micros % 1_000_000, teller.calendar.date(at))
+        format!("{}.{:06} s ({})", micros / 1_000_000, micros % 1_000_000, teller.ruler.date(at))
     };
     let (different, verdict) = match &outcome.difference {
         Some(difference) => (format!("DIFFERENT at {}: {difference}\n", time(difference.now)), "equal until then"),
@@ -242,7 +262,7 @@ fn summary(outcome: &Outcome, teller: &Teller<'_>) -> String {
     };
     let Outcome { steps, segments, .. } = outcome;
     let digest = outcome.node.as_ref().map_or(0, Node::digest);
-    let end = time(teller.last);
+    let end = time(teller.ruler.last());
     format!("{different}{verdict}: {steps} steps in {segments} segments, to {end}, digest of the node {digest:016x}")
 }
 

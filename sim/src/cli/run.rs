@@ -4,7 +4,7 @@ use super::load;
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use hb_sim::plan::EngineKind;
-use hb_sim::swimlane::{self, Heading};
+use hb_sim::swimlane::{self, Heading, View};
 use hb_sim::{Detail, Report, json, pcap, pending};
 use std::fs;
 use std::io::{self, Write};
@@ -71,7 +71,7 @@ pub(crate) fn main(args: &RunArgs) -> Result<ExitCode> {
     let report = hb_sim::run(&plan, args.seed, detail);
     if let Some(file) = &args.svg {
         let note = format!("{name}, seed {}: {}", args.seed, outcome(&report));
-        let heading = Heading { title: report.title.clone(), note };
+        let heading = Heading { title: report.title.clone(), note, view: View::World };
         write(file, swimlane::draw(&report.recording, &heading).as_bytes())?;
     }
     if let Some(file) = &args.pcap {

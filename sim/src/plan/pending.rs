@@ -3,7 +3,6 @@
 //! They are written with what is wanted, and run with all others. One that starts to pass fails the tests until it is
 //! taken off this list, so that the list never grows old.
 
-const LATENESS: &str = "needs own lateness: a node that slept through its dead time must distrust its own view";
 const RELOAD: &str = "needs reload: SIGHUP and `heartbeat -r` while everything is served";
 const GUARD: &str = "needs the resource manager: a guard process that outlives the daemon";
 const CLEAN_START: &str = "needs the resource manager: what runs already at the start must be found and cleaned up";
@@ -24,7 +23,6 @@ pub const PENDING: &[(&str, &str)] = &[
     ("S10", CLEAN_START),
     ("F14", GUARD),
     ("F15", CLEAN_START),
-    ("F18", LATENESS),
     ("F19", RELOAD),
     ("F20", RELOAD),
     ("P4", CONFLICT),

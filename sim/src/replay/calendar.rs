@@ -4,6 +4,7 @@ use hb_core::Input;
 use hb_core::time::{Instant, UnixTime};
 use hb_core::trace::State;
 use std::fmt;
+use std::time::Duration;
 
 const SECOND: i128 = 1_000_000_000;
 /// Readings this far apart mean that the clock was set.
@@ -43,6 +44,63 @@ impl Calendar {
     pub fn date(&self, at: Instant) -> Date {
         let nanos = i128::from(at.as_nanos()) + self.offset.unwrap_or(0);
         Date { millis: u64::try_from(nanos / 1_000_000).unwrap_or(0) }
+    }
+}
+
+/// Counts the time of a recording from its first moment on.
+///
+/// A restart of the machine sets the clock of its nodes back; the wall clock tells how long it took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ruler {
+    calendar: Calendar,
+    /// The last moment, on the node's clock.
+    last: Option<Instant>,
+    /// What to add to the node's clock, in nanoseconds.
+    shift: i128,
+}
+
+impl Ruler {
+    /// A segment begins.
+    pub fn start(&mut self, state: &State, continues: bool) {
+        let (now, before) = (state.now(), *self);
+        if !continues {
+            self.calendar = Calendar::default();
+        }
+        self.calendar.start(state);
+        let by_clock = |last: Instant| i128::from(now.as_nanos()) - i128::from(last.as_nanos());
+        self.shift = match before.last {
+            None => -i128::from(now.as_nanos()),
+            Some(_) if continues => self.shift,
+            Some(last) => {
+                let passed = i128::from(self.date(now).millis) - i128::from(before.date(last).millis);
+                let (passed, counted) = ((passed * 1_000_000).max(0), by_clock(last));
+                // Whole seconds are all that the wall clock is good for, while the node's goes on.
+                let is_one_clock = counted >= 0 && (passed - counted).abs() < STEP;
+                self.shift + if is_one_clock { 0 } else { passed - counted }
+            }
+        };
+        self.last = Some(now);
+    }
+
+    /// An input arrives.
+    pub fn hear(&mut self, now: Instant, input: &Input<'_>) {
+        self.calendar.hear(now, input);
+        self.last = Some(now);
+    }
+
+    /// The last moment, on the node's clock.
+    pub fn last(&self) -> Instant {
+        self.last.unwrap_or_default()
+    }
+
+    /// How long after the first moment this is, on the node's clock.
+    pub fn elapsed(&self, at: Instant) -> Duration {
+        Duration::from_nanos(u64::try_from(i128::from(at.as_nanos()) + self.shift).unwrap_or(0))
+    }
+
+    /// `at` on the wall clock, in UTC.
+    pub fn date(&self, at: Instant) -> Date {
+        self.calendar.date(at)
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `files.rs` | the recordings of a directory, or one |
 //! | `calendar.rs` | when something was, on the wall clock |
 //! | `why.rs` | what was decided about a group, and on what evidence |
+//! | `picture.rs` | what a node knew, as lanes to be drawn |
 //! | `redact.rs` | a recording signed anew, to be handed on |
 //!
 //! What cannot be read or lived through is a note and the rest goes on; a recording of which nothing can be lived
@@ -12,6 +13,7 @@
 
 pub mod calendar;
 mod files;
+pub mod picture;
 pub mod redact;
 pub mod why;
 
@@ -241,7 +243,12 @@ impl Run<'_> {
         let place = &self.keys.name;
         match error {
             RestoreError::OtherEntries { .. } | RestoreError::OtherSecret(_) => format!("{error} ({place})"),
-            RestoreError::Config(_) | RestoreError::OtherShape => error.to_string(),
+            RestoreError::Config(problems) => match problems.first().map(ToString::to_string) {
+                // The other files are as they were, and were read then.
+                Some(problem) if problem.starts_with(place) => format!("the keys cannot be read: {problem}"),
+                _ => error.to_string(),
+            },
+            RestoreError::OtherShape => error.to_string(),
         }
     }
 
@@ -289,11 +296,15 @@ impl Run<'_> {
         if let Some(only) = self.only.filter(|only| *only > self.number || *only == 0) {
             note(notes, "the recording", format!("there is no segment {only}, there are {}", self.number));
         }
-        if notes.is_empty() {
-            note(notes, "the recording", "it is empty".to_owned());
-        }
-        Err(Refused(self.outcome.notes))
+        Err(refused(self.outcome.notes))
     }
+}
+
+fn refused(mut notes: Vec<Note>) -> Refused {
+    if notes.is_empty() {
+        note(&mut notes, "the recording", "it is empty".to_owned());
+    }
+    Refused(notes)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! The node is lived through twice: as it was, to see that the recording is right, and with the new secrets, to record
 //! what comes then. The texts of the configuration stay as they are, but for authkeys, which is not in a recording.
 
-use super::{Keys, Note, Refused, Trace, note};
+use super::{Keys, Note, Refused, Trace, note, refused};
 use hb_core::auth::{Keyring, Method};
 use hb_core::trace::{Entries, Entry, Made, Reader, Segment, State, Step, Steps, begin};
 use hb_core::{Action, Input, Node};
@@ -37,7 +37,10 @@ pub fn redact(trace: &Trace, keys: &Keys, random: &mut dyn FnMut() -> [u8; 20]) 
             }
         }
     }
-    if work.out.segments == 0 { Err(Refused(work.out.notes)) } else { Ok(work.out) }
+    if work.out.segments > 0 {
+        return Ok(work.out);
+    }
+    Err(refused(work.out.notes))
 }
 
 impl Redacted {

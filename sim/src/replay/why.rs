@@ -213,7 +213,7 @@ fn is_called(key: &str, asked: &str) -> bool {
 }
 
 /// What somebody ordered.
-fn order(input: &Input<'_>) -> Option<String> {
+pub(super) fn order(input: &Input<'_>) -> Option<String> {
     match input {
         Input::Client { client, request } => Some(match request {
             Request::Standby(which) => format!("client {} asked for standby [{}]", client.0, which.word()),

@@ -301,11 +301,7 @@ impl Maker {
                 add(at, Event::Crash(host));
                 add(ends, Event::Start(host));
             }
-            Kind::Reboot => {
-                // Before anybody has missed it; packets of its former life may still be under way.
-                add(at, Event::Crash(host));
-                add(at + lasts.min(Duration::from_millis(300)) / 3, Event::Start(host));
-            }
+            Kind::Reboot => self.reboot(plan, host, at, lasts.min(Duration::from_millis(300)) / 3),
             Kind::Kill => {
                 add(at, Event::Kill(host));
                 add(ends, Event::Start(host));
@@ -391,6 +387,24 @@ impl Maker {
                 plan.events.push((at, Event::Net(NetRule { way: way.clone(), change })));
                 plan.events.push((ends, Event::Net(NetRule { way, change: undo })));
             }
+        }
+    }
+
+    /// A machine returns before anybody has missed it.
+    fn reboot(&mut self, plan: &mut Plan, host: usize, at: Duration, lasts: Duration) {
+        plan.events.extend([(at, Event::Crash(host)), (at + lasts, Event::Start(host))]);
+        if self.chance(50) {
+            // Packets of its former life are still under way, and what its new life says overtakes them.
+            let late = self.between(Duration::from_millis(200), Duration::from_secs(2));
+            let way = Way { from: Some(host), ..Way::default() };
+            let net = |change| Event::Net(NetRule { way: way.clone(), change });
+            let (begin, end) = (at.saturating_sub(late), at + lasts + late);
+            plan.events.extend([
+                (begin, net(Change::Reorder(Ppm(500_000)))),
+                (begin, net(Change::Delay(Delay::Uniform(Duration::ZERO, late)))),
+                (end, net(Change::Delay(Delay::USUAL))),
+                (end, net(Change::Reorder(Ppm(0)))),
+            ]);
         }
     }
 

@@ -7,8 +7,7 @@ use super::coverage::{Coverage, Shared};
 use super::generate;
 use crate::check::Violation;
 use crate::plan::Plan;
-use crate::recording::Detail;
-use crate::run::{play, play_watched};
+use crate::run::play_until_broken;
 use crate::world::World;
 use hb_core::time::Instant;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -71,9 +70,9 @@ pub fn examine(plan: &Plan, seed: u64, coverage: Option<&Shared>) -> (Duration, 
                 world.watch(Box::new(Shared::clone(coverage)));
             }
         };
-        play_watched(plan, seed, Detail::Quiet, prepare).0
+        play_until_broken(plan, seed, prepare)
     };
-    compare(seed, first, || play(plan, seed, Detail::Quiet).0)
+    compare(seed, first, || play_until_broken(plan, seed, |_| {}))
 }
 
 /// Judges a run, and for some seeds another that should be the same.
@@ -146,6 +145,8 @@ mod tests {
     use super::*;
     use crate::check::{Check, Fact, Moment};
     use crate::plan::Event;
+    use crate::recording::Detail;
+    use crate::run::{play, play_watched};
 
     const PAIR: &str = "base C2\nset auto_failback off\nboot h1 h2\n";
 

@@ -70,7 +70,7 @@ impl Axis {
     /// An axis for the time from `begin` to `end`. What lies before zero gets at most as much room as what follows: it
     /// is how the cluster came to be where the scenario begins.
     pub(super) fn new(zero: Instant, begin: Instant, end: Instant, left: Tenths, width: Tenths) -> Axis {
-        let (from, to) = (micros(zero, begin).min(0), micros(zero, end));
+        let (from, to) = (micros(zero, begin), micros(zero, end));
         let from = if to > 0 { from.max(-to) } else { from };
         Axis { zero, from, to: to.max(from + SHORTEST), left, width }
     }

@@ -125,7 +125,7 @@ impl Tracks {
 impl History {
     /// Reads a recording.
     pub(super) fn of(recording: &Recording) -> History {
-        let begin = recording.entries.first().map_or(recording.zero, |entry| entry.at).min(recording.zero);
+        let begin = recording.begin();
         let groups = recording.groups.len();
         let mut hosts: Vec<Tracks> = (0..recording.hosts.len())
             .map(|_| Tracks {
@@ -203,10 +203,12 @@ pub(super) enum Cause {
     Cut,
     Luck,
     Full,
+    /// It arrived, and a real node refused it.
+    Refused,
 }
 
 impl Cause {
-    pub(super) const ALL: [Cause; 3] = [Cause::Cut, Cause::Luck, Cause::Full];
+    pub(super) const ALL: [Cause; 4] = [Cause::Cut, Cause::Luck, Cause::Full, Cause::Refused];
 
     fn of(lost: Lost) -> Option<Cause> {
         match lost {
@@ -224,7 +226,7 @@ impl Cause {
 pub(super) struct Column {
     pub(super) sent: u32,
     /// By [`Cause`].
-    pub(super) lost: [u32; 3],
+    pub(super) lost: [u32; 4],
 }
 
 impl Column {
@@ -246,7 +248,7 @@ impl Column {
     }
 }
 
-/// For each host, what became of the packets that others sent it, by the `columns` that `column` puts a time in.
+/// For each host, what became of the packets that others sent it or that reached it, by the `columns` that `column` puts a time in.
 pub(super) fn losses(
     recording: &Recording,
     columns: usize,
@@ -262,6 +264,12 @@ pub(super) fn losses(
         if let Some(cause) = cause {
             of_column.lost[cause as usize] += 1;
         }
+    }
+    for heard in &recording.heard {
+        let Some(at) = column(heard.at) else { continue };
+        let Some(of_column) = hosts[heard.by].get_mut(at.min(columns.saturating_sub(1))) else { continue };
+        of_column.sent += 1;
+        of_column.lost[Cause::Refused as usize] += u32::from(heard.is_refused);
     }
     hosts
 }
@@ -302,7 +310,7 @@ mod tests {
             zero: at(2),
             end: at(9),
             entries: entries.into_iter().map(|(seconds, what)| Entry { at: at(seconds), what }).collect(),
-            packets: Vec::new(),
+            ..Recording::default()
         };
         let history = History::of(&recording);
         let [h1, h2] = &history.hosts[..] else { panic!("two hosts") };

@@ -102,7 +102,12 @@ impl Driven {
 
     fn hear(&mut self, says: Says, seq: u64) {
         let (dt, hold) = (Duration::from_secs(3), |local, foreign| Holding { local, foreign });
-        let status = |word| Status { word: StatusWord::of(Cow::Borrowed(word)), deadtime: Some(dt), protocol: Some(1) };
+        let status = |word| Status {
+            word: StatusWord::of(Cow::Borrowed(word)),
+            deadtime: Some(dt),
+            protocol: Some(1),
+            native: None,
+        };
         let body = match says {
             Says::Up => Body::Status(status("up")),
             Says::Active => Body::Status(status("active")),

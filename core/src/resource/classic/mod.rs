@@ -13,6 +13,7 @@
 //! | failback, c.6 | we hold `foreign` because of a death, the peer is stable again, all is settled | standby `foreign` |
 //! | conflict, k.1b *ours* | both claim a class at rest | the node that is not preferred gives it up, the other announces again |
 //! | standby, c.7 | a conversation is under way | its next step |
+//! | overslept, F18 *ours* | we did not run for our dead time, another claims what we hold | give it up |
 //! | say, c.3 | what we hold or whether we are stable changed | say `resource` |
 //!
 //! Two nodes: "foreign" names one other node's groups. With more, the configuration allows no groups (`check` says so),
@@ -97,6 +98,7 @@ pub(crate) enum Because {
     Dead(NodeId),
     Gone(NodeId),
     Conflict(NodeId),
+    Overslept(NodeId),
     Stopping,
 }
 
@@ -105,6 +107,7 @@ pub(crate) fn decide(view: &View, book: &Book) -> Option<Intent> {
     match view.phase {
         Phase::Joining => None,
         Phase::Stopping => stop(view, book),
+        Phase::Doubting => ask(book).or_else(|| yield_what_was_taken(view, book)),
         Phase::Active => ask(book)
             .or_else(|| standby::proceed(view, book))
             .or_else(|| local(view, book))
@@ -128,6 +131,14 @@ fn stop(view: &View, book: &Book) -> Option<Intent> {
     // A group that is stuck may still run: its peers must not hear that all is released.
     let released = view.groups.iter().all(|group| group.doing.is_down());
     (released && !book.shutdone_said).then_some(Intent::SayShutdone)
+}
+
+fn yield_what_was_taken(view: &View, book: &Book) -> Option<Intent> {
+    view.peers.iter().find_map(|peer| {
+        let theirs = peer.claim.filter(|_| !peer.is_out())?.hold.exchanged();
+        let set = book.hold.minus(book.hold.minus(theirs));
+        (!set.is_none()).then_some(Intent::Release { set, because: Because::Overslept(peer.node) })
+    })
 }
 
 fn ask(book: &Book) -> Option<Intent> {

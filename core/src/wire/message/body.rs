@@ -76,6 +76,9 @@ pub struct Status<'a> {
     pub deadtime: Option<Duration>,
     /// `protocol`, always 1; without it peers stop acknowledging for good (WIRE 9.6).
     pub protocol: Option<u32>,
+    /// `native`, *ours*: the highest version of the native dialect that the sender speaks. 3.0.6 sends none and ignores it;
+    /// what is no number counts as none, since a heartbeat must not be lost for it.
+    pub native: Option<u32>,
 }
 
 /// The body of `NS_st`, sent to ourselves by way of a ping node.
@@ -267,6 +270,7 @@ impl<'a> Body<'a> {
                 word: StatusWord::read(read::text(&fields, "st")?)?,
                 deadtime: read::hex(&fields, "dt")?.map(Duration::from_millis),
                 protocol: read::decimal(&fields, "protocol")?,
+                native: read::decimal(&fields, "native").ok().flatten(),
             }),
             "NS_st" => Body::PingStatus(PingStatus {
                 word: StatusWord::read(read::text(&fields, "st")?)?,
@@ -365,13 +369,16 @@ impl<'a> Body<'a> {
             _ => out.push_text("t", self.kind()),
         }
         match self {
-            Body::Status(Status { word, deadtime, protocol }) => {
+            Body::Status(Status { word, deadtime, protocol, native }) => {
                 out.push_text("st", word.as_str());
                 if let Some(deadtime) = deadtime {
                     out.push_text("dt", format!("{:x}", deadtime.as_millis()));
                 }
                 if let Some(protocol) = protocol {
                     out.push_text("protocol", protocol.to_string());
+                }
+                if let Some(native) = native {
+                    out.push_text("native", native.to_string());
                 }
             }
             Body::PingStatus(PingStatus { word, info }) => {

@@ -102,7 +102,7 @@ fn bodies_name_the_field_they_refuse() {
 fn unknown_fields_of_a_status_are_tolerated() {
     let status = parse("status", &[("st", "resting"), ("mood", "fine")]).unwrap();
     let word = StatusWord::Other(Cow::Borrowed("resting"));
-    assert_eq!(status.body, Body::Status(Status { word, deadtime: None, protocol: None }));
+    assert_eq!(status.body, Body::Status(Status { word, deadtime: None, protocol: None, native: None }));
 }
 
 #[test]
@@ -118,7 +118,12 @@ fn bodies() -> Vec<Body<'static>> {
     client.push_text("payload", "x");
     client.push("blob", Value::Binary(Cow::Borrowed(&[0, 1])));
     vec![
-        Body::Status(Status { word: StatusWord::Active, deadtime: Some(Duration::from_secs(5)), protocol: Some(1) }),
+        Body::Status(Status {
+            word: StatusWord::Active,
+            deadtime: Some(Duration::from_secs(5)),
+            protocol: Some(1),
+            native: None,
+        }),
         Body::PingStatus(PingStatus { word: StatusWord::Ping, info: word("ping_group") }),
         Body::Rexmit(Rexmit { first: Seq(66), last: Seq(66) }),
         Body::Nak(Nak { first: Seq(66), info: word("seqno too low") }),
