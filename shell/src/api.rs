@@ -7,7 +7,7 @@
 //! - at most [`CLIENTS_MAX`] connections, of which ordinary users cannot have the last [`RESERVED`],
 //! - every connection that was opened is closed once: by us after [`Api::dismiss`], else as a [`Happening`].
 
-mod framing;
+pub(crate) mod framing;
 
 use crate::sys;
 use framing::Beginning;

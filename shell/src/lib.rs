@@ -28,5 +28,6 @@ pub mod store;
 mod sys;
 pub mod testbed;
 pub mod timer;
+mod tools;
 pub mod transport;
 mod why;

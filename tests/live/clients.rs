@@ -36,7 +36,7 @@ const LIBEXEC: &str = "/usr/libexec/heartbeat";
 const HA_CF: &str = "keepalive 250ms\ndeadtime 3\ninitdead 10\nauto_failback off\nbcast eth1\nbcast eth0\n";
 
 /// A pair whose daemons are reached at the standard paths; `lines` go to ha.cf.
-fn pair(lines: &str) -> Result<Testbed> {
+pub(crate) fn pair(lines: &str) -> Result<Testbed> {
     let setup = Setup {
         program: program(),
         ha_cf: format!("{HA_CF}{lines}"),

@@ -12,6 +12,7 @@ mod mixed;
 mod outages;
 mod recordings;
 mod scene;
+mod tools;
 
 use hb_shell::net::namespace;
 use libtest_mimic::{Arguments, Completion, Trial};
@@ -23,7 +24,7 @@ type Test = (&'static str, fn() -> Outcome);
 
 fn tests() -> Vec<Test> {
     let world = [addresses::TESTS, announcements::TESTS, clients::TESTS, machines::TESTS, outages::TESTS].concat();
-    let daemons = [daemons::TESTS, mixed::TESTS, recordings::TESTS].concat();
+    let daemons = [daemons::TESTS, mixed::TESTS, recordings::TESTS, tools::TESTS].concat();
     [world, daemons].concat()
 }
 
