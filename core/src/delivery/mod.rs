@@ -11,6 +11,8 @@
 //! - a number is accepted at most once in a generation.
 
 mod history;
+#[cfg(test)]
+mod laws;
 mod receive;
 mod send;
 
