@@ -28,20 +28,21 @@ pub(crate) fn called() -> Option<ExitCode> {
         let base = Path::new(word).file_name()?.to_str()?;
         NAMES.into_iter().find(|name| *name == base)
     };
-    let arguments = |words: std::env::ArgsOs| words.map(|word| word.to_string_lossy().into_owned()).collect();
+    let arguments =
+        |words: std::env::ArgsOs| words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<String>>();
     if let Some(name) = name(&program) {
-        return Some(run(name, &program.to_string_lossy(), arguments(words)));
+        return Some(run(name, &program.to_string_lossy(), &arguments(words)));
     }
     let first = words.next()?;
     // A path is no subcommand.
     let name = name(&first).filter(|name| *first == **name)?;
-    Some(run(name, name, arguments(words)))
+    Some(run(name, name, &arguments(words)))
 }
 
-fn run(name: &str, program: &str, arguments: Vec<String>) -> ExitCode {
+fn run(name: &str, program: &str, arguments: &[String]) -> ExitCode {
     ExitCode::from(match name {
-        "cl_status" => cl_status::run(&arguments),
-        _ => messages::run(name, program, &arguments),
+        "cl_status" => cl_status::run(arguments),
+        _ => messages::run(name, program, arguments),
     })
 }
 

@@ -58,6 +58,7 @@ hbparameter -p <parameter-name>
 ";
 
 /// Letters and words of a command line.
+#[expect(clippy::struct_excessive_bools, reason = "the letters of a command line")]
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Line {
     /// `-m`: sentences.
