@@ -254,11 +254,11 @@ mod tests {
         }
     }
 
-    /// Each example with one byte changed at a time: what a careless client would say.
+    /// Each example with one byte changed at a time, at forty places: what a careless client would say.
     #[test]
     fn client_requests_survives_a_wrong_byte_anywhere() {
         for (_, bytes) in corpus("client_requests") {
-            for at in (0..bytes.len()).step_by(97) {
+            for at in (0..bytes.len()).step_by((bytes.len() / 40).max(1)) {
                 let mut wrong = bytes.clone();
                 wrong[at] ^= 0x15;
                 super::client_requests(&wrong);

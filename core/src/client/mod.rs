@@ -25,12 +25,16 @@ use crate::config::Config;
 use crate::config::clients::CLUSTER_USER;
 use crate::ids::{ClientId, NodeId};
 use crate::input::{Accounts, Credentials};
+use crate::time::Instant;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// A client whose messages are unreadable so often in a row is sent away (CLIENT 3).
 const UNREADABLE_MAX: u8 = 10;
+/// Refused sign-ons are told in the log at most this often.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
 /// Joins and leaves that may wait for earlier messages of their nodes; beyond that the oldest no longer waits.
 const HELD_MAX: usize = 256;
 
@@ -142,6 +146,8 @@ pub(crate) struct Clients {
     words: BTreeMap<NodeId, String>,
     /// Joins and leaves that overtook other messages of their nodes.
     held: VecDeque<Held>,
+    /// When a refused sign-on was last told in the log.
+    complained: Option<Instant>,
 }
 
 /// A join or leave, as it came, and whose.
@@ -184,6 +190,15 @@ impl Clients {
     /// Whether somebody is signed on under this id.
     pub(crate) fn has(&self, id: &str) -> bool {
         self.sessions.values().any(|session| session.id().is_some_and(|own| own == id))
+    }
+
+    /// Whether a refused sign-on is worth a log line: one a second is, so that nobody can fill a disk.
+    pub(crate) fn may_complain(&mut self, now: Instant) -> bool {
+        let may = self.complained.is_none_or(|at| now.since(at) >= COMPLAIN_EVERY);
+        if may {
+            self.complained = Some(now);
+        }
+        may
     }
 
     /// Whether nobody is connected.

@@ -4,12 +4,14 @@
 //! the cluster and hear from it is in `relay.rs`.
 
 use super::Node;
+use super::relay::shown;
 use crate::action::{Action, Door};
 use crate::client::letters::{Answer, INVALID, body, decimal, hex, replies, text};
 use crate::client::parameters::parameter;
 use crate::client::signon::{Verdict, answer, judge};
 use crate::client::{Filter, Session, Who};
 use crate::config::Member;
+use crate::config::clients::CLIENT_NAME_MAX;
 use crate::event::Event;
 use crate::ids::{ClientId, NodeId, NodeUuid};
 use crate::input::{Accounts, Closed, Credentials};
@@ -118,7 +120,10 @@ impl Node {
             }
             Verdict::Refused { info, named, known } => {
                 let who = known.clone().or_else(|| text(fields, "from_id").map(String::from)).unwrap_or_default();
-                self.report(Event::ClientRefused { client: who, pid: peer.pid, uid: peer.uid, why: info });
+                if self.clients.may_complain(*self.now) {
+                    let client = shown(&who);
+                    self.report(Event::ClientRefused { client, pid: peer.pid, uid: peer.uid, why: info });
+                }
                 self.tell(client, &answer(&config, Some(info)));
                 if named {
                     let id = known.unwrap_or_default();
@@ -233,15 +238,17 @@ impl Node {
 
     /// Here at once; of another live node the answer comes as a message of that node (CLIENT 10).
     fn client_status(&mut self, client: ClientId, fields: &Fields<'_>) -> Answer {
-        let (Some(known), Some(name)) = (self.known(fields), text(fields, "cn")) else { return INVALID };
+        // No client has a longer name, so nobody is asked about one.
+        let name = text(fields, "cn").filter(|name| name.len() <= CLIENT_NAME_MAX);
+        let (Some(known), Some(name)) = (self.known(fields), name) else { return INVALID };
         let word = |is_online| if is_online { "online" } else { "offline" };
         let is_online = match known {
             Known::Node(node) if node == self.config.local() => self.clients.has(name),
             Known::Node(node) if self.nodes.get(node).is_some_and(|peer| peer.liveness == Liveness::Active) => {
                 let Some(from_id) = self.clients.get(client).and_then(Session::id) else { return Answer::Silence };
                 let query = QueryClient { client: Cow::Borrowed(name), from_id: Cow::Owned(from_id) };
-                self.send(Body::QueryClient(query), Some(node));
-                return Answer::Silence;
+                let is_said = self.post(Body::QueryClient(query), Some(node)).is_ok();
+                return if is_said { Answer::Silence } else { INVALID };
             }
             Known::Node(_) | Known::Ping => false,
         };

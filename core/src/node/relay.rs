@@ -20,6 +20,11 @@ use crate::wire::{Body, Fields, Header, Message, Value};
 use alloc::borrow::Cow;
 use alloc::string::{String, ToString as _};
 
+/// Why a message is not sent.
+const UNSAYABLE: &str = "it is too long, or holds what must not be sent";
+/// What a log line shows of a word that somebody else chose.
+const SHOWN_MAX: usize = 64;
+
 /// What somebody local wants the daemon to do, or say.
 enum Order {
     /// Nothing but to be sent to all nodes.
@@ -157,7 +162,8 @@ impl Node {
             to_id: Cow::Borrowed(asker),
             status: Cow::Borrowed(word),
         };
-        self.send(Body::RespondClient(answer), Some(from));
+        // The names came from outside; what cannot be said to be there is not.
+        let _unsayable = self.post(Body::RespondClient(answer), Some(from));
     }
 
     // --- from clients
@@ -179,7 +185,7 @@ impl Node {
             && let Some(session) = self.clients.get_mut(client)
             && !core::mem::replace(&mut session.is_noted, true)
         {
-            self.report(Event::ClientSilenced { client: name, kind, why: why.into() });
+            self.report(Event::ClientSilenced { client: name, kind: shown(&kind), why: why.into() });
         }
     }
 
@@ -195,7 +201,11 @@ impl Node {
             }
         };
         if let Err(why) = result {
-            self.report(Event::ClientSilenced { client: "the command FIFO".into(), kind, why: why.into() });
+            self.report(Event::ClientSilenced {
+                client: "the command FIFO".into(),
+                kind: shown(&kind),
+                why: why.into(),
+            });
         }
     }
 
@@ -230,7 +240,7 @@ impl Node {
                 Ok(())
             }
             Order::Membership(body) => {
-                self.send(body.clone(), None);
+                self.post(body.clone(), None).map_err(|_| UNSAYABLE)?;
                 let header = Header::new(self.config.local_name().to_string(), self.unix_time());
                 let seq = self.sender.newest();
                 self.on_sequenced(self.config.local(), seq, &Message { header, body });
@@ -244,7 +254,7 @@ impl Node {
         fields.remove_all("auth");
         let dest = text(&fields, "dest").and_then(|dest| self.config.node_named(dest));
         let kind = Cow::Owned(kind.to_string());
-        self.post(Body::Client { kind, fields }, dest).map_err(|_| "it is too long, or holds what must not be sent")
+        self.post(Body::Client { kind, fields }, dest).map_err(|_| UNSAYABLE)
     }
 }
 
@@ -283,6 +293,11 @@ fn order(kind: &str, fields: &Fields<'_>, is_trusted: bool) -> Result<Order, &'s
         "ip-request" | "ip-request-resp" => trusted(Order::Relay),
         _ => Ok(Order::Relay),
     }
+}
+
+/// The beginning of a word that somebody else chose, for a log line.
+pub(super) fn shown(word: &str) -> String {
+    word.chars().take(SHOWN_MAX).collect()
 }
 
 /// A membership message without borrows; `None` of any other.
