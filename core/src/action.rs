@@ -2,9 +2,10 @@
 
 use crate::config::{Resource, VirtualIp};
 use crate::event::Event;
-use crate::ids::{ClientId, GroupId, MediumId, OpId};
+use crate::ids::{ClientId, GroupId, MediumId, OpId, ProgramId};
 use crate::time::Instant;
 use crate::wire::Body;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use core::time::Duration;
@@ -76,6 +77,52 @@ pub enum Action {
     Report(Event),
     /// End the process; nothing is expected from this node any more.
     Exit(ExitReason),
+    /// Let clients of the API in and hear them, or not.
+    Door(Door),
+    /// Send a client of the API one message, in its turn; then, if so wished, a signal to its process.
+    Tell {
+        /// Whom.
+        client: ClientId,
+        /// The body of the frame.
+        message: Arc<[u8]>,
+        /// The number of the signal.
+        signal: Option<u8>,
+    },
+    /// From now on this many messages may wait for a client of the API before it is thrown out.
+    Allow {
+        /// Whom.
+        client: ClientId,
+        /// How many messages.
+        waiting: u32,
+    },
+    /// Disconnect a client of the API after what it was told; nothing is expected from it any more.
+    Dismiss {
+        /// Whom.
+        client: ClientId,
+    },
+    /// Start a program; its end comes back as [`Input::ProgramEnded`](crate::Input::ProgramEnded).
+    StartProgram {
+        /// The name under which the end comes back.
+        program: ProgramId,
+        /// The user it runs as.
+        user: String,
+        /// The command line, for a shell.
+        command: String,
+    },
+    /// Ask a program to end, and make it if it does not.
+    StopProgram {
+        /// Which.
+        program: ProgramId,
+    },
+}
+
+/// Whether clients of the API are let in and heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Door {
+    /// Let them in and hear them.
+    Open,
+    /// Leave what they say unread; they wait.
+    Paused,
 }
 
 /// One operation on one resource of a group.
@@ -194,6 +241,8 @@ pub enum Cancellation {
 pub enum ExitReason {
     /// It was told to stop, everything is released and the others know.
     Stopped,
+    /// A program that it cannot do without ended (`failfast`); everything is released and the others know.
+    Failfast,
 }
 
 /// The actions of one step, in order. They borrow the node: a step ends before the next begins.

@@ -4,7 +4,7 @@
 //! - a timer that fires has left the table; who wants it again sets it again,
 //! - timers due together fire in the order of this enum, then of their ids (STYLE 3).
 
-use crate::ids::{GroupId, MediumId, NodeId};
+use crate::ids::{GroupId, MediumId, NodeId, ProgramId};
 use crate::time::Instant;
 use alloc::collections::BTreeMap;
 
@@ -38,6 +38,8 @@ pub(crate) enum Timer {
     StopRetry(GroupId),
     /// The next round of announcements of addresses.
     Announce,
+    /// Start a program again, or wait no longer for its end.
+    Program(ProgramId),
     /// The end of the time in which others may tell a node that overslept what they hold.
     Doubt,
     /// All is released and said: end.

@@ -4,7 +4,7 @@
 
 use crate::drop_reason::DropReason;
 use crate::ids::{Generation, OpId, Seq};
-use crate::input::{Carrier, Failure, Which};
+use crate::input::{Carrier, Failure, ProgramEnd, Which};
 use crate::membership::Liveness;
 use crate::resource::Why;
 use crate::time::Millis;
@@ -96,6 +96,17 @@ pub enum Event {
     StandbyTaken { set: Which },
     StandbyCancelled { why: crate::action::Cancellation },
     TakeoverAsked { node: String, set: Which },
+    // --- local clients
+    ClientJoined { client: String, pid: u32 },
+    ClientLeft { client: String, pid: u32, why: String },
+    ClientRefused { client: String, pid: u32, uid: u32, why: &'static str },
+    ClientSilenced { client: String, kind: String, why: String },
+    ClientsHeard(bool),
+    ProgramStarts { command: String, user: String },
+    ProgramEnded { command: String, end: ProgramEnd, expected: bool },
+    ProgramRespawns { command: String },
+    ProgramTooFast { command: String },
+    ProgramFatal { command: String },
 }
 
 /// What was decided about a class of groups.
@@ -113,12 +124,14 @@ impl Event {
     /// How much it matters.
     pub fn level(&self) -> Level {
         use Event::{
-            Acquired, Acquiring, AllReleased, BothOwn, CommunicationUp, DeadTimeCapped, Decision, Dialect, Dropped,
-            ForeignOp, Generation, GivenUp, GivingUpGroup, ImpossibleAck, LateHeartbeat, Link, LocalStatus, Lost,
-            Medium, NoAnswerToStarting, NoNodeList, NoStonith, NodeDead, NodeListDiffers, NodeStatus, NothingMissing,
-            OpFailed, Released, Releasing, Restart, ReturnAfterPartition, Running, ShutdownBegins, ShutdownComplete,
-            ShutdownNotice, StandbyAcquired, StandbyAnswered, StandbyAsked, StandbyCancelled, StandbyIgnored,
-            StandbyReleased, StandbyTaken, StartedOver, StopFailed, StopRetry, TakeoverAsked, WokeLate,
+            Acquired, Acquiring, AllReleased, BothOwn, ClientJoined, ClientLeft, ClientRefused, ClientSilenced,
+            ClientsHeard, CommunicationUp, DeadTimeCapped, Decision, Dialect, Dropped, ForeignOp, Generation, GivenUp,
+            GivingUpGroup, ImpossibleAck, LateHeartbeat, Link, LocalStatus, Lost, Medium, NoAnswerToStarting,
+            NoNodeList, NoStonith, NodeDead, NodeListDiffers, NodeStatus, NothingMissing, OpFailed, ProgramEnded,
+            ProgramFatal, ProgramRespawns, ProgramStarts, ProgramTooFast, Released, Releasing, Restart,
+            ReturnAfterPartition, Running, ShutdownBegins, ShutdownComplete, ShutdownNotice, StandbyAcquired,
+            StandbyAnswered, StandbyAsked, StandbyCancelled, StandbyIgnored, StandbyReleased, StandbyTaken,
+            StartedOver, StopFailed, StopRetry, TakeoverAsked, WokeLate,
         };
         match self {
             Running { .. } => Level::Debug,
@@ -143,7 +156,12 @@ impl Event {
             | StandbyReleased { .. }
             | StandbyAcquired { .. }
             | StandbyTaken { .. }
-            | TakeoverAsked { .. } => Level::Info,
+            | TakeoverAsked { .. }
+            | ClientJoined { .. }
+            | ClientLeft { .. }
+            | ClientsHeard(true)
+            | ProgramStarts { .. }
+            | ProgramEnded { expected: true, .. } => Level::Info,
             Medium { carrier, .. } => match carrier {
                 Carrier::Up => Level::Info,
                 Carrier::Down => Level::Error,
@@ -160,26 +178,37 @@ impl Event {
             | NoStonith { .. }
             | StandbyIgnored { .. }
             | StandbyCancelled { .. }
-            | StopRetry { .. } => Level::Warn,
+            | StopRetry { .. }
+            | ClientRefused { .. }
+            | ClientSilenced { .. }
+            | ClientsHeard(false)
+            | ProgramEnded { expected: false, .. }
+            | ProgramRespawns { .. } => Level::Warn,
             Dropped { .. }
             | StartedOver { .. }
             | GivenUp { .. }
             | ImpossibleAck { .. }
             | ForeignOp(_)
             | OpFailed { .. }
-            | BothOwn { .. } => Level::Error,
+            | BothOwn { .. }
+            | ProgramTooFast { .. } => Level::Error,
             LateHeartbeat { deadtime: Some(_), .. }
             | WokeLate { overslept: true, .. }
             | ReturnAfterPartition { .. }
             | GivingUpGroup { .. }
-            | StopFailed { .. } => Level::Crit,
+            | StopFailed { .. }
+            | ProgramFatal { .. } => Level::Crit,
         }
     }
 }
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_life(f).or_else(|Other| self.fmt_traffic(f)).or_else(|Other| self.fmt_resources(f)).unwrap_or(Ok(()))
+        self.fmt_life(f)
+            .or_else(|Other| self.fmt_traffic(f))
+            .or_else(|Other| self.fmt_resources(f))
+            .or_else(|Other| self.fmt_clients(f))
+            .unwrap_or(Ok(()))
     }
 }
 
@@ -339,6 +368,41 @@ impl Event {
             }
             Event::StandbyCancelled { why } => write!(f, "Cancelling pending standby operation: {why}"),
             Event::TakeoverAsked { node, set } => write!(f, "{node} asks to take over [{}]", set.word()),
+            _ => return Err(Other),
+        })
+    }
+
+    fn fmt_clients(&self, f: &mut fmt::Formatter<'_>) -> Result<fmt::Result, Other> {
+        Ok(match self {
+            Event::ClientJoined { client, pid } => write!(f, "client {client} [pid {pid}] signed on"),
+            Event::ClientLeft { client, pid, why } => write!(f, "client {client} [pid {pid}] left: {why}"),
+            Event::ClientRefused { client, pid, uid, why } => {
+                write!(f, "sign-on of client [{}] refused (pid {pid}, uid {uid}): {why}", client.escape_debug())
+            }
+            Event::ClientSilenced { client, kind, why } => {
+                write!(f, "message [{}] of {client} ignored: {why}", kind.escape_debug())
+            }
+            Event::ClientsHeard(true) => write!(f, "all clients are now resumed"),
+            Event::ClientsHeard(false) => {
+                write!(f, "all clients are now paused: a node has not acknowledged what they said")
+            }
+            Event::ProgramStarts { command, user } => write!(f, "Starting child client \"{command}\" ({user})"),
+            Event::ProgramEnded { command, end: ProgramEnd::Exited { pid, code }, .. } => {
+                write!(f, "Managed {command} process {pid} exited with return code {code}.")
+            }
+            Event::ProgramEnded { command, end: ProgramEnd::Killed { pid, signal }, .. } => {
+                write!(f, "Managed {command} process {pid} killed by signal {signal}.")
+            }
+            Event::ProgramEnded { command, end: ProgramEnd::NotStarted(why), .. } => {
+                write!(f, "Cannot start client \"{command}\": {why}")
+            }
+            Event::ProgramRespawns { command } => write!(f, "Respawning client \"{command}\":"),
+            Event::ProgramTooFast { command } => {
+                write!(f, "Client {command} \"respawning too fast\": it is not started again")
+            }
+            Event::ProgramFatal { command } => {
+                write!(f, "failfast client \"{command}\" failed: this node gives up everything and ends")
+            }
             _ => return Err(Other),
         })
     }

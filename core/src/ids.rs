@@ -33,6 +33,10 @@ index! {
     /// A resource group, by its position in haresources.
     GroupId
 }
+index! {
+    /// A program that runs beside the daemon, by its position in ha.cf.
+    ProgramId
+}
 
 /// An action whose result comes back as [`Input::OpDone`](crate::Input::OpDone); never used twice in the life of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,8 @@
 //! Everything that can happen to a node. With [`Action`](crate::Action) this is the whole boundary.
 
-use crate::ids::{ClientId, MediumId, OpId};
+use crate::ids::{ClientId, MediumId, OpId, ProgramId};
 use crate::time::UnixTime;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 
 /// One thing that happened; [`Node::handle`](crate::Node::handle) takes exactly one at a time.
@@ -45,6 +46,105 @@ pub enum Input<'a> {
     WallClock(UnixTime),
     /// The machine's load, for `ld=` of our heartbeats.
     Load(LoadAverage),
+    /// The numbers of the users and groups that [`Config::accounts`](crate::config::Config::accounts) names; until they
+    /// are known nobody is authorised by name.
+    Accounts(Accounts),
+    /// A program connected to the API socket. No other one on that socket had its identifier before.
+    ApiOpened {
+        /// Its name from now on.
+        client: ClientId,
+        /// Who it is, as the kernel says.
+        peer: Credentials,
+    },
+    /// The body of one frame from a client of the API. It may be anything.
+    ApiMessage {
+        /// From whom.
+        client: ClientId,
+        /// The body, untouched.
+        #[cfg_attr(feature = "trace", serde(serialize_with = "crate::trace::serialize_bytes"))]
+        bytes: &'a [u8],
+    },
+    /// A client of the API is gone, and with it all that was still to be told.
+    ApiClosed {
+        /// Which.
+        client: ClientId,
+        /// Why.
+        why: Closed,
+    },
+    /// One message written to the command FIFO, by root. It may be anything.
+    Fifo {
+        /// From the start marker to the end marker's newline.
+        #[cfg_attr(feature = "trace", serde(serialize_with = "crate::trace::serialize_bytes"))]
+        bytes: &'a [u8],
+    },
+    /// A program ended that an action started, or never began.
+    ProgramEnded {
+        /// Which.
+        program: ProgramId,
+        /// How.
+        end: ProgramEnd,
+    },
+}
+
+/// Who a client is, as the kernel saw it connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
+pub struct Credentials {
+    /// Its process.
+    pub pid: u32,
+    /// Its effective user.
+    pub uid: u32,
+    /// Its effective group; supplementary ones do not count (CLIENT 5).
+    pub gid: u32,
+}
+
+/// The numbers of users and groups by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
+pub struct Accounts {
+    /// Users.
+    pub users: BTreeMap<String, u32>,
+    /// Groups.
+    pub groups: BTreeMap<String, u32>,
+}
+
+/// Why a client of the API is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
+pub enum Closed {
+    /// It closed its end.
+    Eof,
+    /// Its process is gone.
+    Died,
+    /// It did not read, and too much waits for it.
+    Overflow {
+        /// How many messages waited.
+        waiting: u32,
+    },
+    /// It sent what is no frame.
+    BadFrame,
+}
+
+/// How a program ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
+pub enum ProgramEnd {
+    /// By itself.
+    Exited {
+        /// Its process.
+        pid: u32,
+        /// Its exit code.
+        code: i32,
+    },
+    /// By a signal.
+    Killed {
+        /// Its process.
+        pid: u32,
+        /// The signal.
+        signal: i32,
+    },
+    /// The machine did not start it, in its own words.
+    NotStarted(String),
 }
 
 /// Whether a medium carries what is sent.

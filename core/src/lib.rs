@@ -74,6 +74,7 @@ extern crate std;
 mod action;
 pub mod arp;
 pub mod auth;
+mod client;
 pub mod config;
 mod deadlines;
 mod delivery;
@@ -94,11 +95,13 @@ pub mod trace;
 pub mod wire;
 
 pub use action::{
-    Action, Actions, ArpKind, Cancellation, ExitReason, Frame, Refusal, ResourceRun, Response, Urgency, Verb,
+    Action, Actions, ArpKind, Cancellation, Door, ExitReason, Frame, Refusal, ResourceRun, Response, Urgency, Verb,
 };
 pub use drop_reason::{DropKind, DropReason};
 pub use event::{Decision, Event, Level};
-pub use input::{Carrier, Command, Failure, Input, LoadAverage, Outcome, Request, Which};
+pub use input::{
+    Accounts, Carrier, Closed, Command, Credentials, Failure, Input, LoadAverage, Outcome, ProgramEnd, Request, Which,
+};
 pub use membership::Liveness;
 pub use node::{Boot, GroupStatus, Heard, LinkStatus, MediumStatus, Node, NodeStatus, PingNodeStatus, Queues, Status};
 pub use resource::{Doing, Why};

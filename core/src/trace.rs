@@ -170,6 +170,18 @@ pub enum Kind {
     Report,
     /// [`Action::Exit`].
     Exit,
+    /// [`Action::Door`].
+    Door,
+    /// [`Action::Tell`].
+    Tell,
+    /// [`Action::Allow`].
+    Allow,
+    /// [`Action::Dismiss`].
+    Dismiss,
+    /// [`Action::StartProgram`].
+    StartProgram,
+    /// [`Action::StopProgram`].
+    StopProgram,
 }
 
 impl Kind {
@@ -183,6 +195,12 @@ impl Kind {
             Action::Reply { .. } => Kind::Reply,
             Action::Report(_) => Kind::Report,
             Action::Exit(_) => Kind::Exit,
+            Action::Door(_) => Kind::Door,
+            Action::Tell { .. } => Kind::Tell,
+            Action::Allow { .. } => Kind::Allow,
+            Action::Dismiss { .. } => Kind::Dismiss,
+            Action::StartProgram { .. } => Kind::StartProgram,
+            Action::StopProgram { .. } => Kind::StopProgram,
         }
     }
 
@@ -196,6 +214,12 @@ impl Kind {
             Kind::Reply => "Reply",
             Kind::Report => "Report",
             Kind::Exit => "Exit",
+            Kind::Door => "Door",
+            Kind::Tell => "Tell",
+            Kind::Allow => "Allow",
+            Kind::Dismiss => "Dismiss",
+            Kind::StartProgram => "StartProgram",
+            Kind::StopProgram => "StopProgram",
         }
     }
 }

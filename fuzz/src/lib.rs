@@ -2,6 +2,7 @@
 //!
 //! Each body has a corpus of the same name; the tests run it on stable.
 
+pub mod client;
 pub mod cluster;
 pub mod config;
 pub mod node;
@@ -11,6 +12,7 @@ pub mod scenario;
 pub mod trace;
 pub mod wire;
 
+pub use client::client_requests;
 pub use cluster::cluster;
 pub use config::{authkeys, ha_cf, haresources};
 pub use node::node_inputs;

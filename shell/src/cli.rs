@@ -6,7 +6,7 @@ use crate::decode::{self, DecodeArgs};
 use crate::demo::{self, DemoArgs};
 use crate::pid_file::{Holder, PidFile};
 use crate::recorder::{self, Settings};
-use crate::{config, status, testbed, why};
+use crate::{config, status, testbed, tools, why};
 use anyhow::{Context as _, Result};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
@@ -31,7 +31,9 @@ const TRACE_SIZE: u32 = 64;
 
 /// High availability for a pair of machines: keeps addresses and services on exactly one of them.
 ///
-/// Without a command the daemon is started in the background, as Heartbeat 3.0.6 does.
+/// Without a command the daemon is started in the background, as Heartbeat 3.0.6 does. Called by the name of one of its
+/// tools, or with that as first word, it is that tool: cl_status, hb_standby, hb_takeover, hb_addnode, hb_delnode,
+/// hb_setweight, hb_setsite.
 #[derive(Parser, Debug)]
 #[command(name = "heartbeat", disable_version_flag = true)]
 struct Cli {
@@ -49,10 +51,10 @@ struct Places {
     /// Directory of ha.cf, haresources, authkeys and resource.d.
     #[arg(long, global = true, value_name = "DIR", default_value = config::CONFIG_DIR)]
     config_dir: PathBuf,
-    /// Directory that keeps generation and uuid.
+    /// Directory that keeps generation and uuid, and has the command FIFO.
     #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/heartbeat")]
     state_dir: PathBuf,
-    /// Directory of pid file and control socket.
+    /// Directory of pid file and sockets.
     #[arg(long, global = true, value_name = "DIR", default_value = "/run/heartbeat")]
     run_dir: PathBuf,
     /// Directory of the flight recorder [default: `trace` in the state directory].
@@ -175,6 +177,9 @@ pub fn main() -> ExitCode {
         recorder::rescue();
         std::process::abort();
     }));
+    if let Some(code) = tools::called() {
+        return code;
+    }
     let cli = Cli::parse();
     if cli.command.is_some() && cli.legacy.is_given() {
         let text = "the letters of 3.0.6 stand alone, not before a command";

@@ -11,10 +11,12 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use hb_core::config::{
-    Code, Config, Diagnostic, FileName, Medium, MediumKind, Reading, Resource, SourceText, Sources, Span,
+    Code, Config, Diagnostic, FileName, Medium, MediumKind, Program, Reading, Resource, SourceText, Sources, Span,
 };
 
 use hb_core::trace::Text;
+
+use crate::accounts;
 
 use crate::render::{Paint, render};
 
@@ -73,7 +75,7 @@ pub fn load(dir: &Path, node: Option<&str>) -> Loaded {
     let haresources = Source::read(&dir.join("haresources"), "resource file");
     let authkeys = Source::read(&dir.join("authkeys"), "keyfile");
 
-    let Reading { config, mut diagnostics, media, groups } = Config::read(&Sources {
+    let Reading { config, mut diagnostics, media, groups, clients } = Config::read(&Sources {
         local_name: &local_name,
         ha_cf: ha_cf.text(),
         haresources: haresources.problem.is_none().then(|| haresources.text()),
@@ -93,6 +95,14 @@ pub fn load(dir: &Path, node: Option<&str>) -> Loaded {
     }
     for medium in &media {
         diagnostics.extend(check_medium(medium, &ha_cf.name));
+    }
+    for program in &clients.programs {
+        diagnostics.extend(check_program(program, &ha_cf.name));
+    }
+    for list in &clients.api_auth {
+        let users = list.users.iter().filter(|name| accounts::user(name).is_none()).map(|name| ("user", name));
+        let groups = list.groups.iter().filter(|name| accounts::group(name).is_none()).map(|name| ("group", name));
+        diagnostics.extend(users.chain(groups).map(|(kind, name)| no_account(kind, name, list.span, &ha_cf.name)));
     }
     for resource in groups.iter().flat_map(|group| &group.resources) {
         diagnostics.extend(check_resource(resource, dir, &haresources.name));
@@ -254,6 +264,30 @@ fn check_resource(resource: &Resource, dir: &Path, file: &FileName) -> Option<Di
             Some(problem.help(help))
         }
     }
+}
+
+/// *Ours*: 3.0.6 finds out when it starts the program.
+fn check_program(program: &Program, file: &FileName) -> Option<Diagnostic> {
+    if accounts::user(&program.user).is_none() {
+        return Some(no_account("user", &program.user, program.span, file));
+    }
+    if is_executable(Path::new(program.path())) {
+        return None;
+    }
+    let message = format!("{} does not exist or cannot be executed: it will not run", program.path());
+    let problem = Diagnostic::new(Code::NoProgram, file.clone(), program.span, message);
+    let name = program.path().rsplit('/').next().unwrap_or_default();
+    let places = ["/usr/libexec/heartbeat", "/usr/lib/heartbeat", "/usr/lib64/heartbeat"];
+    let near = places.iter().map(|place| Path::new(place).join(name)).find(|path| is_executable(path));
+    Some(match near {
+        Some(near) => problem.help(format!("it is at {}", near.display())),
+        None => problem,
+    })
+}
+
+fn no_account(kind: &str, name: &str, span: Span, file: &FileName) -> Diagnostic {
+    let message = format!("this machine has no {kind} {name}");
+    Diagnostic::new(Code::NoAccount, file.clone(), span, message).help("create it, or write another name or a number")
 }
 
 fn is_executable(path: &Path) -> bool {

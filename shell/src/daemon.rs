@@ -3,11 +3,14 @@
 //! The start goes from what is cheap to check to what others can see, so that nothing is half-started: configuration,
 //! pid file, log, sockets, addresses left behind, control socket, generation; only then the node speaks.
 
+use crate::accounts;
+use crate::api::Api;
 use crate::check::NOT_CONFIGURED;
 use crate::clock;
 use crate::config::{INIT_DIR, Loaded, load};
 use crate::control::Control;
 use crate::daemonize::{self, Starter};
+use crate::fifo::Fifo;
 use crate::log::{Log, Targets};
 use crate::machine::{Machine, Parts, token};
 use crate::net::announce::Announcer;
@@ -15,31 +18,37 @@ use crate::net::netlink::Netlink;
 use crate::net::vip::{self, Presence};
 use crate::pid_file::{PidFile, PidFileError};
 use crate::process::Scripts;
+use crate::programs::Programs;
 use crate::realtime;
 use crate::recorder::{self, Recorder};
 use crate::render::Paint;
 use crate::script_env::{Surroundings, environment};
-use crate::store::{LastGeneration, Store, create_directory, random_bytes};
+use crate::store::{LastGeneration, Store, StoreError, create_directory, random_bytes};
 use crate::timer::Timer;
 use crate::transport::icmp::Icmp;
 use crate::transport::serial::Serial;
 use crate::transport::udp::Udp;
 use anyhow::{Context as _, Result};
+use hb_core::config::clients::{CLIENT_GROUP, CLUSTER_USER};
 use hb_core::config::{Config, Facility, GenerationMethod, Resource, UuidFrom};
 use hb_core::ids::Generation;
 use hb_core::membership::uuid_from_name::uuid_from_name;
 use hb_core::time::Instant;
 use hb_core::trace::{Entries, Head};
-use hb_core::{Boot, Input, Level, Node};
+use hb_core::{Boot, ExitReason, Input, Level, Node};
 use mio::{Interest, Poll, Waker};
 use nix::libc::{SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
-use std::path::PathBuf;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How many packets are taken in one turn before time and everybody else get theirs.
 const FRAMES_PER_TURN: usize = 256;
+/// How much of clients and scripts is handled in one turn: however much they say, packets come first.
+const MESSAGES_PER_TURN: usize = 32;
 /// So late, everything that waits is read first ...
 const LATE: Duration = Duration::from_millis(500);
 /// ... which is less than this: the queues of the sockets are bounded ([`Udp`]), and reading is faster than any network.
@@ -53,9 +62,9 @@ const RESERVE_MAX: usize = 1024 * 1024;
 pub struct Options {
     /// The directory of ha.cf, haresources and authkeys.
     pub config_dir: PathBuf,
-    /// The directory of generation and uuid.
+    /// The directory of generation, uuid and command FIFO.
     pub state_dir: PathBuf,
-    /// The directory of pid file and control socket.
+    /// The directory of pid file and sockets.
     pub run_dir: PathBuf,
     /// The name of this node, if not that of the machine.
     pub node: Option<String>,
@@ -73,6 +82,16 @@ impl Options {
     /// Where the process id stands.
     pub fn pid_file(&self) -> PathBuf {
         self.run_dir.join("heartbeat.pid")
+    }
+
+    /// Where clients of the API of 3.0.6 connect.
+    pub fn api(&self) -> PathBuf {
+        self.run_dir.join("register")
+    }
+
+    /// Where scripts write messages.
+    pub fn fifo(&self) -> PathBuf {
+        self.state_dir.join("fifo")
     }
 
     /// Where clients connect.
@@ -142,7 +161,7 @@ struct Daemon {
 }
 
 fn start(options: &Options, config: &Config, loaded: &Loaded) -> Result<(Daemon, PidFile), Unable> {
-    create_directory(&options.run_dir).context("cannot start").map_err(unable(4))?;
+    prepare_run_dir(&options.run_dir).context("cannot start").map_err(unable(4))?;
     let pid_file = PidFile::claim(&options.pid_file()).map_err(|error| match error {
         // As the original: somebody asked for a running heartbeat, and there is one.
         PidFileError::AlreadyRunning(_) => Unable { code: 0, text: error.to_string() },
@@ -189,21 +208,64 @@ fn assemble(options: &Options, config: &Config, log: &Log) -> Result<(Parts, Boo
         let directories = vec![options.config_dir.join("resource.d"), INIT_DIR.into()];
         let registry = poll.registry().try_clone()?;
         let environment = script_environment(options, config);
+        let programs = Programs::new(environment.clone(), options.state_dir.join("cores"), Arc::clone(&waker))?;
         let scripts = Scripts::new(registry, token::SCRIPTS, waker, directories, environment)?;
         let path = options.control();
         let control = Control::open(&path, poll.registry(), token::CONTROL, token::CLIENTS)
             .with_context(|| format!("cannot listen at {}", path.display()))?;
-        Ok((timer, signals, scripts, control))
+        let api = Api::new(options.api(), poll.registry().try_clone()?, token::API, token::API_CLIENTS);
+        Ok((timer, signals, scripts, control, api, programs))
     };
-    let (timer, signals, scripts, control) = open().map_err(unable(1))?;
+    let (timer, signals, scripts, control, api, programs) = open().map_err(unable(1))?;
     let mut serial = Serial::new(config.media(), mio::Token(token::MEDIA.0 + udp.tokens()));
     serial.tend(clock::now(), poll.registry());
     let boot = boot(options, config, log).map_err(unable(4))?;
+    // After the state directory was made.
+    let fifo = Fifo::open(&options.fifo(), poll.registry(), token::FIFO)
+        .inspect_err(|error| {
+            let path = options.fifo();
+            log.line(Level::Warn, format!("scripts cannot send messages: {}: {error}", path.display()));
+        })
+        .ok();
+    let accounts = accounts::resolve(config);
     let (foreground, debug) = (options.foreground, options.debug.max(config.log().debug));
-    Ok((
-        Parts { poll, timer, signals, udp, icmp, serial, netlink, announcer, scripts, control, foreground, debug },
-        boot,
-    ))
+    let parts = Parts {
+        poll,
+        timer,
+        signals,
+        udp,
+        icmp,
+        serial,
+        netlink,
+        announcer,
+        scripts,
+        control,
+        api,
+        fifo,
+        programs,
+        accounts,
+        foreground,
+        debug,
+    };
+    Ok((parts, boot))
+}
+
+/// The directory of the sockets; if it has to be made, it belongs to the clients' group, as that of 3.0.6 does.
+fn prepare_run_dir(path: &Path) -> Result<(), StoreError> {
+    let accounts = accounts::user(CLUSTER_USER).zip(accounts::group(CLIENT_GROUP));
+    // The second is where ccm has its own socket.
+    for directory in [path.to_owned(), path.join("ccm")] {
+        let is_there = directory.is_dir();
+        if accounts.is_some() || directory == path {
+            create_directory(&directory)?;
+        }
+        if let (false, Some((user, group))) = (is_there, accounts) {
+            // Where it cannot be given away everybody may come in; who may sign on is asked again anyway.
+            let given = std::os::unix::fs::chown(&directory, Some(user), Some(group));
+            let _open = given.and_then(|()| std::fs::set_permissions(&directory, Permissions::from_mode(0o750)));
+        }
+    }
+    Ok(())
 }
 
 /// The flight recorder is worth a warning, not a refused start.
@@ -237,7 +299,7 @@ fn script_environment(options: &Options, config: &Config) -> Vec<(std::ffi::OsSt
     environment(&Surroundings {
         node: config.local_name(),
         config_dir: &options.config_dir,
-        fifo: None,
+        fifo: Some(&options.fifo()),
         logfile: log.logfile.as_deref(),
         debugfile: log.debugfile.as_deref(),
         logfacility: log.logfacility.map(Facility::name),
@@ -306,8 +368,10 @@ impl Daemon {
                 self.machine.log.line(Level::Warn, missing.to_string());
             }
         }
-        // The first step needs no event.
-        self.step(clock::now(), Input::Wake);
+        // The first steps need no event.
+        let now = clock::now();
+        self.drain(now);
+        self.step(now, Input::Wake);
         if let Err(error) = starter.ready() {
             self.machine.log.line(Level::Warn, format!("cannot report that the start worked: {error}"));
         }
@@ -316,8 +380,11 @@ impl Daemon {
                 self.machine.log.line(Level::Crit, format!("the loop cannot go on: {error}"));
                 break 1;
             }
-            if self.machine.exit().is_some() {
-                break 0;
+            match self.machine.exit() {
+                None => {}
+                Some(ExitReason::Stopped) => break 0,
+                // Whoever watches over us may start us again.
+                Some(ExitReason::Failfast) => break 1,
             }
         };
         // Nobody may be listening.
@@ -327,8 +394,8 @@ impl Daemon {
         code
     }
 
-    /// One turn: frames, then what else happened, then time. A frame that waits must not be overtaken by a deadline that
-    /// it would have moved.
+    /// One turn: frames, then what else happened, then time, then clients. A frame that waits must not be overtaken by a
+    /// deadline that it would have moved.
     fn turn(&mut self) -> std::io::Result<()> {
         self.machine.wait()?;
         let now = clock::now();
@@ -348,6 +415,15 @@ impl Daemon {
         }
         self.drain(now);
         self.step(now, Input::Wake);
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(said) = self.machine.hear() else { break };
+            self.recorder.begin(now, &said);
+            for action in self.node.handle(now, said) {
+                self.recorder.action(&action);
+                self.machine.perform(action);
+            }
+            self.recorder.end(now);
+        }
         self.machine.serve(&self.node, now);
         self.drain(now);
         self.recorder.tend(now, &self.node, &self.machine.log);

@@ -21,7 +21,7 @@ use crate::sys;
 /// How many starts may wait; the core has one operation per group under way and nobody has so many groups.
 const WAITING_MAX: usize = 1024;
 /// Variables by which systemd speaks to the daemon alone: a script that passes them on would speak in its name.
-const NOT_INHERITED: [&str; 6] =
+pub(crate) const NOT_INHERITED: [&str; 6] =
     ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 
 /// A program to start.

@@ -1,5 +1,7 @@
 //! The machine around the core.
 
+mod accounts;
+mod api;
 pub mod check;
 pub mod cli;
 pub mod clock;
@@ -9,12 +11,14 @@ pub mod daemon;
 pub mod daemonize;
 pub mod decode;
 pub mod demo;
+mod fifo;
 mod launcher;
 pub mod log;
 mod machine;
 pub mod net;
 pub mod pid_file;
 pub mod process;
+mod programs;
 pub mod realtime;
 pub mod recorder;
 pub mod render;
@@ -24,5 +28,6 @@ pub mod store;
 mod sys;
 pub mod testbed;
 pub mod timer;
+mod tools;
 pub mod transport;
 mod why;

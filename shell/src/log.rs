@@ -201,11 +201,20 @@ fn message(pid: u32, line: &Line) -> String {
 }
 
 fn full_line(at: LocalTime, node: &str, message: &str) -> String {
-    let LocalTime { month, day, hour, minute, second } = at;
     let mut line = String::with_capacity(message.len() + node.len() + 20);
-    let month = MONTHS.get(month).copied().unwrap_or("Jan");
-    writeln!(line, "{month} {day:02} {hour:02}:{minute:02}:{second:02} {node} {message}").expect("a string grows");
+    writeln!(line, "{} {node} {message}", date(at)).expect("a string grows");
     line
+}
+
+fn date(at: LocalTime) -> String {
+    let LocalTime { month, day, hour, minute, second } = at;
+    let month = MONTHS.get(month).copied().unwrap_or("Jan");
+    format!("{month} {day:02} {hour:02}:{minute:02}:{second:02}")
+}
+
+/// A time as it stands at the beginning of a line.
+pub(crate) fn stamp(time: hb_core::time::UnixTime) -> String {
+    date(local_time(time.0.cast_signed()))
 }
 
 #[derive(Debug)]

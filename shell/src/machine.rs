@@ -3,13 +3,16 @@
 //! [`Machine::perform`] never fails and never waits for a disk or another process: a lost packet is a counter, a failed
 //! operation an [`Input::OpDone`], a log line goes to a bounded queue.
 
+use crate::api::Api;
 use crate::clock;
 use crate::control::{self, Asked, Control};
+use crate::fifo::Fifo;
 use crate::log::Log;
 use crate::net::announce::Announcer;
 use crate::net::netlink::Netlink;
 use crate::net::vip::{self, Placed, VipError};
 use crate::process::{End, Finished, News, ScriptRun, Scripts};
+use crate::programs::Programs;
 use crate::status::{self, MachineStatus};
 use crate::timer::Timer;
 use crate::transport::icmp::Icmp;
@@ -20,8 +23,8 @@ use hb_core::ids::{MediumId, OpId};
 use hb_core::resource::script::says_running;
 use hb_core::time::Instant;
 use hb_core::{
-    Action, ArpKind, Carrier, Command, Event, ExitReason, Failure, Input, Level, LoadAverage, Node, Outcome,
-    ResourceRun, Verb,
+    Accounts, Action, ArpKind, Carrier, Command, Door, Event, ExitReason, Failure, Input, Level, LoadAverage, Node,
+    Outcome, ResourceRun, Verb,
 };
 use mio::{Events, Poll, Token};
 use nix::libc::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -40,11 +43,14 @@ pub(crate) mod token {
     pub(crate) const SIGNALS: Token = Token(1);
     pub(crate) const LAUNCHER: Token = Token(2);
     pub(crate) const CONTROL: Token = Token(3);
+    pub(crate) const API: Token = Token(4);
+    pub(crate) const FIFO: Token = Token(5);
     /// At most 64 media, so at most as many sockets and terminals.
     pub(crate) const MEDIA: Token = Token(16);
     /// One for each version of IP.
     pub(crate) const PINGS: Token = Token(112);
     pub(crate) const CLIENTS: Token = Token(128);
+    pub(crate) const API_CLIENTS: Token = Token(512);
     pub(crate) const SCRIPTS: Token = Token(1024);
 }
 
@@ -64,6 +70,11 @@ pub(crate) struct Parts {
     pub(crate) announcer: Announcer,
     pub(crate) scripts: Scripts,
     pub(crate) control: Control,
+    pub(crate) api: Api,
+    pub(crate) fifo: Option<Fifo>,
+    pub(crate) programs: Programs,
+    /// The numbers of users and groups, for the node.
+    pub(crate) accounts: Accounts,
     /// Whether SIGINT stops the daemon, as a terminal expects; in the background it is ignored.
     pub(crate) foreground: bool,
     /// Debugging lines are logged from 1 on.
@@ -94,7 +105,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(parts: Parts, log: Log) -> Machine {
+    pub(crate) fn new(mut parts: Parts, log: Log) -> Machine {
+        let accounts = std::mem::take(&mut parts.accounts);
         Machine {
             parts,
             log,
@@ -102,7 +114,7 @@ impl Machine {
             load: File::open("/proc/loadavg").ok(),
             placed: BTreeMap::new(),
             running: BTreeMap::new(),
-            inputs: VecDeque::new(),
+            inputs: [Input::Accounts(accounts)].into(),
             deadline: Instant::ORIGIN,
             armed: Instant::FAR_FUTURE,
             surroundings_due: Instant::ORIGIN,
@@ -120,14 +132,19 @@ impl Machine {
 
     /// Waits until something happens: a deadline, a packet, a signal, a client, a script.
     pub(crate) fn wait(&mut self) -> io::Result<()> {
-        let others = [self.parts.scripts.next_deadline(), self.parts.serial.next_deadline()];
+        let others = [
+            self.parts.scripts.next_deadline(),
+            self.parts.serial.next_deadline(),
+            self.parts.programs.next_deadline(),
+        ];
         let deadline = others.into_iter().flatten().fold(self.deadline, Instant::min);
         if self.armed != deadline {
             self.parts.timer.arm(deadline)?;
             self.armed = deadline;
         }
         let packets_wait = self.parts.udp.is_ready() || self.parts.icmp.is_ready() || self.parts.serial.is_ready();
-        let patience = (packets_wait || !self.inputs.is_empty()).then_some(Duration::ZERO);
+        let words_wait = self.parts.api.is_ready() || self.parts.fifo.as_ref().is_some_and(Fifo::is_ready);
+        let patience = (packets_wait || words_wait || !self.inputs.is_empty()).then_some(Duration::ZERO);
         match self.parts.poll.poll(&mut self.events, patience) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             result => result,
@@ -141,7 +158,13 @@ impl Machine {
             match token {
                 token::TIMER => self.armed = Instant::FAR_FUTURE,
                 token::SIGNALS => self.on_signals(now),
-                token::LAUNCHER => self.parts.scripts.on_wake(now),
+                token::LAUNCHER => {
+                    self.parts.scripts.on_wake(now);
+                    self.parts.programs.on_wake(now);
+                }
+                token::API => self.parts.api.on_listener(),
+                token::FIFO => self.parts.fifo.iter_mut().for_each(Fifo::on_readable),
+                token if self.parts.api.owns(token) => self.parts.api.on_client(token),
                 token::CONTROL => self.parts.control.on_listener(self.parts.poll.registry()),
                 token if self.parts.control.owns(token) => self.parts.control.on_client(token),
                 token if token >= token::SCRIPTS => self.parts.scripts.on_readable(token),
@@ -153,6 +176,10 @@ impl Machine {
         self.parts.scripts.on_time(now);
         self.parts.serial.tend(now, self.parts.poll.registry());
         self.note_lines();
+        self.parts.programs.on_time(now);
+        self.parts.api.on_time(now);
+        let ended = self.parts.programs.ended();
+        self.inputs.extend(ended.map(|(program, end)| Input::ProgramEnded { program, end }));
         while let Some(news) = self.parts.scripts.next_news() {
             self.on_news(news);
         }
@@ -167,7 +194,10 @@ impl Machine {
         let pending: Vec<i32> = self.parts.signals.pending().collect();
         for signal in pending {
             match signal {
-                SIGCHLD => self.parts.scripts.on_child(now),
+                SIGCHLD => {
+                    self.parts.scripts.on_child(now);
+                    self.parts.programs.on_child();
+                }
                 SIGTERM => self.inputs.push_back(Input::Operator(Command::Stop)),
                 SIGINT if self.parts.foreground => self.inputs.push_back(Input::Operator(Command::Stop)),
                 SIGHUP => {
@@ -210,6 +240,18 @@ impl Machine {
         let packet = self.parts.udp.receive().or_else(|| self.parts.icmp.receive())?;
         self.from = Some(packet.from);
         Some(Input::Frame { medium: packet.medium, bytes: packet.bytes })
+    }
+
+    /// The next thing that a client of the API or a script said or did, if there is one.
+    pub(crate) fn hear(&mut self) -> Option<Input<'_>> {
+        // Looked at first, since a borrow that is given back cannot be asked whether it is there.
+        if self.parts.fifo.as_ref().is_some_and(Fifo::is_ready)
+            && let Some(fifo) = &mut self.parts.fifo
+            && fifo.fetch()
+        {
+            return Some(fifo.input());
+        }
+        self.parts.api.next()
     }
 
     /// The packet that [`receive`](Self::receive) gave was handled.
@@ -270,6 +312,17 @@ impl Machine {
             Action::Reply { client, response } => self.parts.control.answer(client, &control::outcome(&response)),
             Action::Report(event) => self.report(&event),
             Action::Exit(reason) => self.exit = Some(reason),
+            Action::Door(Door::Open) => {
+                if let Err(error) = self.parts.api.open() {
+                    self.line(Level::Error, format!("no client can connect: {error}"));
+                }
+            }
+            Action::Door(Door::Paused) => self.parts.api.pause(),
+            Action::Tell { client, message, signal } => self.parts.api.tell(client, &message, signal),
+            Action::Allow { client, waiting } => self.parts.api.allow(client, waiting),
+            Action::Dismiss { client } => self.parts.api.dismiss(client),
+            Action::StartProgram { program, user, command } => self.parts.programs.start(program, user, command),
+            Action::StopProgram { program } => self.parts.programs.stop(program, clock::now()),
         }
     }
 

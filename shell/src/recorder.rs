@@ -256,8 +256,18 @@ impl Active {
             self.steps.action(action);
             self.is_notable |= match action {
                 Action::Report(event) => event.level() > Level::Debug,
-                Action::RunResource { .. } | Action::Reply { .. } | Action::Exit(_) => true,
-                Action::Send { .. } | Action::ArmTimer { .. } | Action::FireArp { .. } => false,
+                Action::RunResource { .. }
+                | Action::Reply { .. }
+                | Action::Exit(_)
+                | Action::Door(_)
+                | Action::StartProgram { .. }
+                | Action::StopProgram { .. } => true,
+                Action::Send { .. }
+                | Action::ArmTimer { .. }
+                | Action::FireArp { .. }
+                | Action::Tell { .. }
+                | Action::Allow { .. }
+                | Action::Dismiss { .. } => false,
             };
         }
     }

@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use nix::libc;
-use nix::unistd::ForkResult;
+use nix::unistd::{ForkResult, Gid, Uid};
 
 /// Splits the process in two (fork(2)).
 ///
@@ -171,6 +171,49 @@ pub(crate) fn send_frame(socket: impl AsFd, interface: u32, frame: &[u8]) -> io:
         )
     };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A descriptor that stands for a process, whatever becomes of its number (pidfd_open(2)).
+pub(crate) fn open_process(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes integers.
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = c_int::try_from(result).unwrap_or(-1);
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made the descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sends a signal to the process behind the descriptor; 0 only asks whether it lives.
+pub(crate) fn signal_process(process: impl AsFd, signal: c_int) -> io::Result<()> {
+    let process = process.as_fd().as_raw_fd();
+    // SAFETY: the call takes integers and a pointer that may be null.
+    let result =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process, signal, std::ptr::null::<libc::siginfo_t>(), 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Makes the program that `command` starts run as this user, in these groups, and end by SIGTERM with the thread that
+/// starts it.
+pub(crate) fn run_as(command: &mut Command, user: Uid, group: Gid, groups: Vec<Gid>) {
+    let is_root = nix::unistd::geteuid().is_root();
+    // SAFETY: between fork and exec the closure makes system calls only and allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            // Without root there is only one user to be.
+            if is_root {
+                nix::unistd::setgroups(&groups)?;
+                nix::unistd::setgid(group)?;
+                nix::unistd::setuid(user)?;
+            }
+            // After the change of the user, which would clear it.
+            match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        });
+    }
 }
 
 /// Makes the program that `command` starts die by SIGKILL as soon as the thread that starts it ends.

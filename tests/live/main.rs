@@ -5,6 +5,7 @@
 
 mod addresses;
 mod announcements;
+mod clients;
 mod daemons;
 mod machines;
 mod outages;
@@ -12,6 +13,7 @@ mod pings;
 mod recordings;
 mod scene;
 mod serial;
+mod tools;
 
 use hb_shell::net::namespace;
 use libtest_mimic::{Arguments, Completion, Trial};
@@ -22,8 +24,8 @@ use crate::scene::Outcome;
 type Test = (&'static str, fn() -> Outcome);
 
 fn tests() -> Vec<Test> {
-    let world = [addresses::TESTS, announcements::TESTS, machines::TESTS, outages::TESTS].concat();
-    let daemons = [daemons::TESTS, pings::TESTS, recordings::TESTS, serial::TESTS].concat();
+    let world = [addresses::TESTS, announcements::TESTS, clients::TESTS, machines::TESTS, outages::TESTS].concat();
+    let daemons = [daemons::TESTS, pings::TESTS, recordings::TESTS, serial::TESTS, tools::TESTS].concat();
     [world, daemons].concat()
 }
 

@@ -34,9 +34,9 @@ fn set_address(netlink: &mut hb_shell::net::netlink::Netlink, address: &str, the
     let (link, broadcast, label, protocol, is_secondary) = (netlink.link("eth0")?.index, None, None, 0, false);
     let entry = Address { link, ip, prefix, broadcast, label, protocol, is_secondary };
     if there {
-        netlink.add_address(&entry)?
+        netlink.add_address(&entry)?;
     } else {
-        netlink.remove_address(&entry)?
+        netlink.remove_address(&entry)?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Every packet of the real program: decoded, verified and written again byte for byte.
 
+mod client;
 mod record;
 
 use hb_core::auth::{AuthError, Framing, Keyring, MsgFormat, Sealing, VerifyError};

@@ -39,7 +39,7 @@ impl fmt::Display for FileName {
 }
 
 /// A piece of one line of a file; never crosses a line end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub struct Span {
     /// The line, counted from 1.
@@ -128,7 +128,6 @@ codes! {
     PingIsNode = "E0137", "A ping node has the name of a cluster node.";
     SerialDevice = "E0138", "The device of a `serial` line is not named by a path from the root.";
     NotActedOn = "W0201", "A directive is understood, but this version does not act on it.";
-    IpfailNotActedOn = "W0202", "ipfail is not run, so that a lost network will not move resources.";
     Refused = "E0203", "A directive protects data or chooses another manager, and this version cannot honour it.";
     AutoFailbackMissing = "W0204", "auto_failback is not given; it acts as `on`.";
     AutoFailbackLegacy = "W0205", "auto_failback is `legacy`; it acts as `on`.";
@@ -137,6 +136,10 @@ codes! {
     LogsNowhere = "E0208", "use_logd is off and no other log target is configured.";
     EnvironmentName = "W0209", "The name in an `env` directive cannot be read by a shell script.";
     HashInWord = "W0210", "A `#` inside a word begins a comment.";
+    ProgramPath = "E0211", "The command of a `respawn` or `failfast` line is no absolute path.";
+    ApiAuthList = "E0212", "An `apiauth` line does not say who may sign on, or its client cannot be one.";
+    ApiAuthAgain = "W0213", "A client has two `apiauth` lines; the last one counts.";
+    TooManyPrograms = "E0214", "More than 64 programs or 256 `apiauth` lines are configured.";
 
     GroupHome = "E0301", "The first word of a line of haresources is no configured node.";
     GroupEmpty = "W0302", "A line of haresources has no resources.";
@@ -170,6 +173,8 @@ codes! {
     NoScript = "E0504", "A resource script does not exist or cannot be executed.";
     PeerUnresolved = "E0505", "The peer of a `ucast` or `ucast6` line, or a host to ping, has no address of its kind.";
     NoDevice = "W0506", "The device of a `serial` line does not exist or is no terminal; the daemon tries again.";
+    NoAccount = "E0507", "This machine has no such user or group.";
+    NoProgram = "W0508", "The program of a `respawn` or `failfast` line does not exist or cannot be executed.";
 
     ScenarioWord = "E0601", "The first word of a line of a scenario is unknown.";
     ScenarioValue = "E0602", "A word of a scenario is none of those that may stand there.";

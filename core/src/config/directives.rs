@@ -46,6 +46,8 @@ pub(crate) enum Takes {
     Env,
     /// A user and a command.
     Client,
+    /// A client and who may be it.
+    Authority,
     /// Whatever; only the presence counts.
     Anything,
     /// Nothing: known from other programs or versions, and illegal.
@@ -156,7 +158,9 @@ const WATCHDOG: &str = "it protects shared data against a hung node, which this 
 pub(crate) static TABLE: &[Directive] = &{
     use Acted::{NotYet, Refused, Yes};
     use IpVersion::{V4, V6};
-    use Takes::{Anything, Bcast, Choice, Client, Env, Flag, Illegal, Mcast, Nodes, Number, Serial, Text, Time, Ucast};
+    use Takes::{
+        Anything, Authority, Bcast, Choice, Client, Env, Flag, Illegal, Mcast, Nodes, Number, Serial, Text, Time, Ucast,
+    };
     const BAUD: Takes = Choice(&["9600", "19200", "38400", "57600", "115200", "230400", "460800"]);
     [
         row("node", Nodes, Yes, None),
@@ -187,9 +191,9 @@ pub(crate) static TABLE: &[Directive] = &{
         row("stonith", Anything, Refused(FENCING), None),
         row("stonith_host", Anything, Refused(FENCING), None),
         row("watchdog", Text, Refused(WATCHDOG), None),
-        row("respawn", Client, NotYet, None),
-        row("failfast", Client, NotYet, None),
-        row("apiauth", Anything, NotYet, None),
+        row("respawn", Client, Yes, None),
+        row("failfast", Client, Yes, None),
+        row("apiauth", Authority, Yes, None),
         row("autojoin", Choice(&["none", "other", "any"]), Refused(GROWING), Some("none")),
         row("uuidfrom", Choice(&["file", "nodename"]), Yes, Some("file")),
         row("hbgenmethod", Choice(&["file", "time"]), Yes, Some("file")),

@@ -8,13 +8,14 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::clients::Clients;
 use super::diagnostic::{Code, Report, Span};
 use super::directives::{Acted, Directive, TABLE, Takes, Value, directive};
 use super::media::{Media, Pings};
 use super::settings::{Facility, Failback, GenerationMethod, LogConfig, Settings, UuidFrom};
 use super::text::{Line, Word, is_blank, is_delimiter, lines, nearest};
 use super::timing::{Intervals, Timing, TimingError, parse_time};
-use super::{Medium, NodeConfig, SourceText};
+use super::{Medium, Member, NodeConfig, SourceText};
 use crate::auth::Sealing;
 use crate::ids::NodeId;
 use crate::membership::START_GRACE;
@@ -33,8 +34,10 @@ pub(crate) struct HaCf {
     pub(crate) timing: Option<Timing>,
     pub(crate) settings: Settings,
     pub(crate) ping_names: Vec<String>,
+    pub(crate) members: Vec<Member>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) parameters: BTreeMap<String, String>,
+    pub(crate) clients: Clients,
 }
 
 /// Reads ha.cf for the node `local_name`; nothing if it is no text.
@@ -59,6 +62,8 @@ struct Given {
 #[derive(Default)]
 struct Draft {
     nodes: Vec<NodeConfig>,
+    members: Vec<Member>,
+    clients: Clients,
     media: Media,
     /// A medium could not be read, so that the absence of media needs no words.
     has_broken_medium: bool,
@@ -99,7 +104,7 @@ impl Draft {
         }
         match row.acted {
             Acted::Refused(why) => refuse(row, name.span, why, report),
-            Acted::NotYet => not_acted_on(row, *name, words, report),
+            Acted::NotYet => not_acted_on(row, *name, report),
             Acted::Yes => {}
         }
         let media = self.media.total();
@@ -119,10 +124,8 @@ impl Draft {
             }
             Takes::Pings(pings) => self.name_pings(pings, *first, words, &line, report),
             Takes::Env => self.set_environment(&line, report),
-            Takes::Client if words.len() < 2 => {
-                let usage = format_args!("write `{} USER COMMAND`", row.name);
-                report.advise(Code::ArgumentMissing, line.end(), format_args!("{} needs a command", row.name), usage);
-            }
+            Takes::Client => self.clients.program(*name, &line, report),
+            Takes::Authority => self.clients.authorise(&line, report),
             _ => {}
         }
         let is_medium = matches!(row.takes, Takes::Bcast | Takes::Ucast(_) | Takes::Mcast(_) | Takes::Serial);
@@ -176,7 +179,7 @@ impl Draft {
         if !row.is_idle(&value, word.text) {
             match row.acted {
                 Acted::Refused(why) => refuse(row, word.span, why, report),
-                Acted::NotYet => not_acted_on(row, word, &[], report),
+                Acted::NotYet => not_acted_on(row, word, report),
                 Acted::Yes => {}
             }
         }
@@ -216,6 +219,7 @@ impl Draft {
                 report.add(Code::TooManyNodes, word.span, format_args!("more than {NODES_MAX} nodes"));
                 return;
             } else {
+                self.members.extend(u16::try_from(self.nodes.len()).map(|at| Member::Node(NodeId(at))));
                 self.nodes.push(NodeConfig { name, span: word.span });
             }
         }
@@ -236,7 +240,11 @@ impl Draft {
                 let message = format_args!("[{}] cannot be the name of a ping node", name.text);
                 report.advise(Code::NodeName, name.span, message, help);
             } else {
+                let position = self.media.pings().count();
                 self.media.ping(pings, *name, hosts, report);
+                if self.media.pings().count() > position {
+                    self.members.extend(u16::try_from(position).map(Member::Ping));
+                }
             }
         }
     }
@@ -340,6 +348,8 @@ impl Draft {
             timing,
             settings,
             ping_names,
+            members: self.members,
+            clients: self.clients,
             environment: environment.into_iter().collect(),
             parameters,
         }
@@ -546,15 +556,9 @@ fn refuse(row: &Directive, span: Span, why: &str, report: &mut Report) {
     report.advise(Code::Refused, span, format_args!("{} is refused: {why}", row.name), help);
 }
 
-fn not_acted_on(row: &Directive, word: Word<'_>, words: &[Word<'_>], report: &mut Report) {
-    if row.takes == Takes::Client && words.iter().any(|word| word.text.rsplit('/').next() == Some("ipfail")) {
-        let message = "ipfail is not run by this version: the loss of a ping node will not move resources";
-        report.advise(Code::IpfailNotActedOn, word.span, message, "watch the network by other means");
-        return;
-    }
+fn not_acted_on(row: &Directive, word: Word<'_>, report: &mut Report) {
     let message = format_args!("{} is not acted on in this version", row.name);
     let help = match row.takes {
-        Takes::Client => "start the program by other means",
         _ => "the line does no harm",
     };
     report.advise(Code::NotActedOn, word.span, message, help);

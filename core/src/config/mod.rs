@@ -16,6 +16,7 @@
 
 mod address;
 pub mod authkeys;
+pub mod clients;
 pub mod diagnostic;
 mod directives;
 mod ha_cf;
@@ -25,12 +26,13 @@ pub mod settings;
 mod text;
 pub mod timing;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
+pub use clients::{ApiAuth, Program};
 pub use diagnostic::{Code, Diagnostic, FileName, Severity, Span};
 pub use haresources::{AddressClass, Group, Resource, ScriptCall, VirtualIp};
 pub use settings::{Facility, Failback, GenerationMethod, LogConfig, Settings, UuidFrom};
@@ -73,6 +75,8 @@ pub struct Reading {
     pub media: Vec<Medium>,
     /// The groups that could be read, errors or not.
     pub groups: Vec<Group>,
+    /// The programs and rights of clients that could be read, errors or not.
+    pub clients: clients::Clients,
 }
 
 /// A member of the cluster.
@@ -253,9 +257,20 @@ pub struct Config {
     groups: Vec<Group>,
     keyring: Keyring,
     ping_names: Vec<String>,
+    members: Vec<Member>,
     settings: Settings,
     environment: Vec<(String, String)>,
     parameters: BTreeMap<String, String>,
+    clients: clients::Clients,
+}
+
+/// One entry of what clients call the node list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Member {
+    /// A node.
+    Node(NodeId),
+    /// A ping node or ping group, by its position in [`Config::ping_names`].
+    Ping(u16),
 }
 
 impl Config {
@@ -273,6 +288,7 @@ impl Config {
             diagnostics.extend(report.finish());
         }
         let media = ha_cf.as_ref().map(|ha_cf| ha_cf.media.clone()).unwrap_or_default();
+        let clients = ha_cf.as_ref().map(|ha_cf| ha_cf.clients.clone()).unwrap_or_default();
         let (keyring, problems) = authkeys::parse(sources.authkeys);
         diagnostics.extend(problems);
 
@@ -281,12 +297,23 @@ impl Config {
         } else {
             Config::assemble(ha_cf, groups.clone(), keyring)
         };
-        Reading { config, diagnostics, media, groups }
+        Reading { config, diagnostics, media, groups, clients }
     }
 
     /// Puts the parts together; every part that is missing has left an error.
     fn assemble(ha_cf: Option<ha_cf::HaCf>, groups: Vec<Group>, keyring: Option<Keyring>) -> Option<Config> {
-        let ha_cf::HaCf { local, nodes, media, timing, settings, ping_names, environment, parameters } = ha_cf?;
+        let ha_cf::HaCf {
+            local,
+            nodes,
+            media,
+            timing,
+            settings,
+            ping_names,
+            members,
+            environment,
+            parameters,
+            clients,
+        } = ha_cf?;
         Some(Config {
             local: local?,
             nodes,
@@ -295,9 +322,11 @@ impl Config {
             groups,
             keyring: keyring?,
             ping_names,
+            members,
             settings,
             environment,
             parameters,
+            clients,
         })
     }
 
@@ -441,6 +470,27 @@ impl Config {
     /// for every `env` (CLUSTER d.8).
     pub fn environment(&self) -> &[(String, String)] {
         &self.environment
+    }
+
+    /// Nodes and ping nodes together, in the order of ha.cf.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// The programs that run beside the daemon, in the order of ha.cf;
+    /// [`ProgramId`](crate::ids::ProgramId) is the position.
+    pub fn programs(&self) -> &[Program] {
+        &self.clients.programs
+    }
+
+    /// Who may sign on as `client`: its own `apiauth` line, what is built in, or `apiauth default`.
+    pub fn api_auth(&self, client: &str) -> Option<ApiAuth> {
+        self.clients.list_for(client)
+    }
+
+    /// The users and the groups whose numbers decide about clients.
+    pub fn accounts(&self) -> (BTreeSet<&str>, BTreeSet<&str>) {
+        self.clients.accounts()
     }
 
     /// The value of a single-valued directive as written, for `hbparameter`; absent if ha.cf does not give it.

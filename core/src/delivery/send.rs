@@ -86,6 +86,15 @@ impl Sender {
         true
     }
 
+    /// How many of our messages the slowest of these nodes has not acknowledged; one that never did in its life does not
+    /// count, since it may be one that cannot.
+    pub(crate) fn unacknowledged(&self, live: impl Iterator<Item = NodeId>) -> u64 {
+        let newest = self.newest();
+        let acked =
+            live.filter_map(|node| self.peers.get(&node)).map(|peer| peer.acked).filter(|acked| *acked > Seq(0));
+        acked.map(|acked| newest.since(acked)).max().unwrap_or(0)
+    }
+
     /// `peer` died or restarted: what it had acknowledged means nothing now.
     pub(crate) fn forget(&mut self, peer: NodeId) {
         self.peers.remove(&peer);

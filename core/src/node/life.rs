@@ -89,6 +89,8 @@ impl Node {
         self.deadlines.clear(Timer::NodeList);
         self.report(Event::CommunicationUp);
         self.enter(Lifecycle::Active);
+        self.open_door();
+        self.start_programs();
         self.send_status();
         let others: Vec<NodeId> = self.nodes.others().map(|(id, _)| id).collect();
         for node in others {
@@ -132,6 +134,7 @@ impl Node {
             Body::Resource(resource) => self.on_resource(from, seq, resource),
             Body::AskResources(ask) => self.on_ask(from, seq, *ask),
             Body::Takeover(set) => self.on_hb_takeover(from, *set),
+            Body::QueryClient(query) => self.on_client_query(from, &query.client, &query.from_id),
             _ => {}
         }
     }
@@ -232,6 +235,7 @@ impl Node {
         self.sender.forget(node);
         self.forget_claim(node);
         self.report(Event::NodeDead { node: self.name(node), silent, limit, never_heard });
+        self.offer_death(node);
         self.give_up(node, lost, "its sender is dead");
         self.on_liveness_changed(node, before, Liveness::Dead);
         self.note_dialect();
@@ -266,13 +270,15 @@ impl Node {
         // Whoever lost `shutdone` sees the gap at once.
         self.send_status();
         self.deadlines.set(Timer::Linger, self.now.plus(linger));
+        self.stop_programs();
     }
 
     pub(super) fn end(&mut self) {
         self.life = Lifecycle::Ended;
         self.deadlines = crate::deadlines::Deadlines::default();
         self.report(Event::ShutdownComplete { me: self.name(self.config.local()) });
-        self.actions.0.push(Action::Exit(ExitReason::Stopped));
+        let reason = if self.programs.has_failed { ExitReason::Failfast } else { ExitReason::Stopped };
+        self.actions.0.push(Action::Exit(reason));
     }
 
     /// Says `starting` again while an active node has not told us what it holds.

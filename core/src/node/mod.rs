@@ -8,7 +8,10 @@
 //! | `pings.rs` | ping nodes asked, heard, silent |
 //! | `dialect.rs` | what every live node understands |
 //! | `lateness.rs` | what a node does that was not run in time |
-//! | `resources.rs` | the rule book's intents carried out, clients answered |
+//! | `resources.rs` | the rule book's intents carried out, operators answered |
+//! | `clients.rs` | clients of the API: sign-on, questions, leaving |
+//! | `relay.rs` | what clients say to the cluster and hear from it |
+//! | `programs.rs` | programs that run beside the daemon |
 //! | `status.rs` | the read-only view |
 //! | `snapshot.rs` | the state as data, for recordings (feature `trace`) |
 //! | `situation.rs` | the state relative to now, for exploration |
@@ -16,10 +19,13 @@
 //! A packet: `Frame` -> `accept` (cannot change state) -> sender and sequence -> handler of its type -> `decide`
 //! until nothing is wanted -> `rearm`. A timer: `Wake` -> every due deadline in order -> the same end.
 
+mod clients;
 mod dialect;
 mod lateness;
 mod life;
 mod pings;
+mod programs;
+mod relay;
 mod resources;
 mod situation;
 #[cfg(feature = "trace")]
@@ -31,6 +37,8 @@ pub use situation::Heard;
 pub use status::{GroupStatus, LinkStatus, MediumStatus, NodeStatus, PingNodeStatus, Queues, Status};
 
 use crate::action::{Action, Actions};
+use crate::client::Clients;
+use crate::client::programs::Programs;
 use crate::config::Config;
 use crate::deadlines::{Deadlines, Timer};
 use crate::delivery::Sender;
@@ -86,6 +94,9 @@ pub struct Node {
     book: Book,
     evidence: Aside<resources::Evidence>,
     executor: Executor,
+    /// No rule about membership or resources looks at them.
+    clients: Aside<Clients>,
+    programs: Programs,
     carriers: Vec<Carrier>,
     drops: Aside<BTreeMap<DropKind, traffic::Drops>>,
     lanes: Aside<Lanes>,
@@ -147,6 +158,8 @@ impl Node {
             book: Book::default(),
             evidence: Aside::default(),
             executor: Executor::new(boot.now, &config),
+            clients: Aside::default(),
+            programs: Programs::new(config.programs().len()),
             carriers: alloc::vec![Carrier::Up; config.media().len()],
             drops: Aside::default(),
             lanes: Aside(lanes),
@@ -178,8 +191,15 @@ impl Node {
             Input::Operator(Command::Stop) => self.begin_stop(),
             Input::WallClock(time) => *self.wall_clock = (*self.now, time),
             Input::Load(load) => *self.load = load,
+            Input::Accounts(accounts) => self.on_accounts(accounts),
+            Input::ApiOpened { client, peer } => self.on_api_opened(client, peer),
+            Input::ApiMessage { client, bytes } => self.on_api_message(client, bytes),
+            Input::ApiClosed { client, why } => self.on_api_closed(client, why),
+            Input::Fifo { bytes } => self.on_fifo(bytes),
+            Input::ProgramEnded { program, end } => self.on_program_ended(program, &end),
         }
         self.decide();
+        self.mind_the_door();
         self.rearm();
         Actions(self.actions.0.drain(..))
     }
@@ -225,7 +245,8 @@ impl Node {
                 Timer::StopRetry(group) => self.executor.on_retry(&mut context!(self), group),
                 Timer::Announce => self.executor.on_announce(&mut context!(self)),
                 Timer::Doubt => self.end_doubt(),
-                Timer::Linger => self.end(),
+                Timer::Program(program) => self.on_program_timer(program),
+                Timer::Linger => self.on_linger_over(),
             }
         }
     }

@@ -3,6 +3,7 @@
 use super::Node;
 use crate::action::{Action, Urgency};
 use crate::auth::Framing;
+use crate::client::Filter;
 use crate::config::Medium;
 use crate::deadlines::Timer;
 use crate::drop_reason::DropReason;
@@ -68,24 +69,27 @@ impl Node {
             Err(reason) => Err(reason),
         };
         match message {
-            Ok(Body::PingStatus(status)) if status.info == medium.kind.ping_info() => self.hear_ping(id, medium),
+            Ok(Body::PingStatus(status)) if status.info == medium.kind.ping_info() => self.hear_ping(id, medium, bytes),
             Ok(_) => self.complain(id, DropReason::UnknownNode(medium.name.clone())),
             Err(reason) => self.complain(id, reason),
         }
     }
 
-    fn hear_ping(&mut self, id: MediumId, medium: &Medium) {
+    fn hear_ping(&mut self, id: MediumId, medium: &Medium, bytes: &[u8]) {
         let now = *self.now;
         let Some(node) = self.pings.get_mut(id) else { return };
         node.heard = crate::mark::Aside(Some(now));
         let before = core::mem::replace(&mut node.liveness, Liveness::Ping);
         self.rearm_ping(id);
-        if before != Liveness::Ping {
-            let node = medium.name.clone();
-            self.report(Event::Link { node: node.clone(), medium: node.clone(), up: true });
-            self.report(Event::NodeStatus { node, liveness: Liveness::Ping });
-            self.go_on_joining();
+        if before == Liveness::Ping {
+            return self.offer_frame(Filter::NO_CHANGE, bytes);
         }
+        let node = medium.name.clone();
+        self.offer_link(&node, &node, true);
+        self.offer_frame(Filter::KEEP, bytes);
+        self.report(Event::Link { node: node.clone(), medium: node.clone(), up: true });
+        self.report(Event::NodeStatus { node, liveness: Liveness::Ping });
+        self.go_on_joining();
     }
 
     pub(super) fn on_ping_silent(&mut self, id: MediumId) {
@@ -96,7 +100,10 @@ impl Node {
         let heard = *node.heard;
         let silent = now.since(heard.unwrap_or(started));
         self.report(Event::NodeDead { node: name.clone(), silent, limit, never_heard: heard.is_none() });
+        let info = self.config.media().get(id.index()).map(|medium| medium.kind.ping_info());
+        self.offer_dead(name.clone(), info);
         if was_up {
+            self.offer_link(&name, &name, false);
             self.report(Event::Link { node: name.clone(), medium: name, up: false });
         }
         self.go_on_joining();

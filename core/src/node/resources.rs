@@ -96,7 +96,7 @@ impl Node {
         unreachable!("each intent ends the condition of its rule, so the rule book settles");
     }
 
-    fn carry_out(&mut self, intent: Intent) {
+    pub(super) fn carry_out(&mut self, intent: Intent) {
         match intent {
             Intent::Acquire { set, because } => {
                 let why = self.why(because);
@@ -340,7 +340,7 @@ impl Node {
                 self.converse(conversation);
                 let why = match cause {
                     Cause::Failback => Why::Failback { to },
-                    Cause::Operator(_) | Cause::Peer => Why::Standby { to, set: which(set) },
+                    Cause::Operator(_) | Cause::Peer | Cause::Local => Why::Standby { to, set: which(set) },
                 };
                 // What remains is said before anything is stopped (WIRE 12.3).
                 let remains = self.book.hold.minus(set);
@@ -557,7 +557,7 @@ impl Node {
     }
 
     /// With whom groups may be exchanged now (CLUSTER c.7: accepted only if all is at rest).
-    fn may_move(&self) -> Result<NodeId, Refusal> {
+    pub(super) fn may_move(&self) -> Result<NodeId, Refusal> {
         let view = self.view();
         match view.phase {
             Phase::Stopping => return Err(Refusal::Stopping),

@@ -7,6 +7,8 @@ use super::dialect::Dialect;
 use super::lateness::Vigil;
 use super::{Boot, Node, resources, traffic};
 use crate::action::Frame;
+use crate::client::Clients;
+use crate::client::programs::Programs;
 use crate::config::Config;
 use crate::deadlines::Deadlines;
 use crate::delivery::Sender;
@@ -40,6 +42,8 @@ pub(crate) struct Parts {
     book: Book,
     evidence: Aside<resources::Evidence>,
     executor: Executor,
+    clients: Aside<Clients>,
+    programs: Programs,
     carriers: Vec<Carrier>,
     drops: Aside<BTreeMap<DropKind, traffic::Drops>>,
     lanes: Aside<Lanes>,
@@ -67,6 +71,8 @@ impl Parts {
             book,
             evidence,
             executor,
+            clients,
+            programs,
             carriers,
             drops,
             lanes,
@@ -89,6 +95,8 @@ impl Parts {
             book,
             evidence,
             executor,
+            clients,
+            programs,
             carriers,
             drops,
             lanes,
@@ -103,7 +111,8 @@ impl Parts {
         let fits = self.nodes.has_shape(config.local(), nodes, media)
             && self.pings.fits(&config)
             && self.carriers.len() == media
-            && self.executor.queue_count() == config.groups().len();
+            && self.executor.queue_count() == config.groups().len()
+            && self.programs.len() == config.programs().len();
         let Parts {
             boot,
             started,
@@ -119,6 +128,8 @@ impl Parts {
             book,
             evidence,
             executor,
+            clients,
+            programs,
             carriers,
             drops,
             lanes,
@@ -141,6 +152,8 @@ impl Parts {
             book,
             evidence,
             executor,
+            clients,
+            programs,
             carriers,
             drops,
             lanes,
@@ -160,9 +173,9 @@ impl Parts {
         *self.wall_clock
     }
 
-    /// The messages kept for retransmission, oldest first.
-    pub(crate) fn frames_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Frame> {
-        self.sender.history_mut().frames_mut()
+    /// All packets that are kept: ours for retransmission, those of others for clients.
+    pub(crate) fn frames_mut(&mut self) -> impl Iterator<Item = &mut Frame> {
+        self.sender.history_mut().frames_mut().chain(self.clients.frames_mut())
     }
 
     /// The last message sent, if any is kept.

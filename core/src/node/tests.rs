@@ -14,6 +14,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use core::time::Duration;
 
+mod clients;
+
 pub(super) fn config(local: &str, ha_cf: &str, haresources: &str) -> Config {
     let sources = Sources {
         local_name: local,
@@ -44,6 +46,8 @@ struct Pair {
     start: [Outcome; 2],
     starts: Vec<(usize, String)>,
     stops: Vec<(usize, String)>,
+    /// What concerns clients of the API and programs.
+    clients: Vec<(usize, Action)>,
     /// Who announced an address.
     arps: Vec<usize>,
     /// A node that is not run; what comes for it waits.
@@ -70,6 +74,7 @@ impl Pair {
             start: [Outcome::Done, Outcome::Done],
             starts: Vec::new(),
             stops: Vec::new(),
+            clients: Vec::new(),
             arps: Vec::new(),
             asleep: None,
             waiting: Vec::new(),
@@ -125,6 +130,7 @@ impl Pair {
                 Action::Exit(_) => self.exits += 1,
                 Action::FireArp { .. } => self.arps.push(which),
                 Action::Send { .. } | Action::ArmTimer { .. } => {}
+                action => self.clients.push((which, action)),
             }
         }
         for (op, outcome) in done {

@@ -1,8 +1,10 @@
 //! Bytes in, bytes out. Read WIRE 6, 7 and 9 first.
 
 use super::Node;
+use super::relay::kind_of;
 use crate::action::{Action, Frame, Urgency};
 use crate::auth::Framing;
+use crate::client::Filter;
 use crate::deadlines::Timer;
 use crate::delivery::{Answer, Arrival, REQUEST_DELAY_MIN, Run, runs};
 use crate::digest::digest_of;
@@ -13,15 +15,16 @@ use crate::input::Carrier;
 use crate::rng::Lane;
 use crate::time::{Instant, UnixTime};
 use crate::wire::message::{Ack, Nak, Rexmit};
-use crate::wire::{Body, Header, Message};
+use crate::wire::{Body, EncodeError, Header, Message};
 use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+/// What a UDP datagram over IPv4 holds. A longer message could be sent on no medium, and asked for by all for ever.
+const DATAGRAM_MAX: usize = 65_507;
 /// Why a message is given up that was asked for in vain.
 const LEFT_HISTORY: &str = "its sender keeps only the last 500";
-
 /// Refusals of one kind are logged at most this often; the others are counted.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
@@ -52,7 +55,7 @@ impl Node {
         };
         match received.and_then(|message| self.identify(&message).map(|from| (from, message))) {
             Ok((from, message)) if from == config.local() => self.on_own(medium, &message),
-            Ok((from, message)) => self.on_message(medium, from, &message),
+            Ok((from, message)) => self.on_message(medium, from, &message, bytes),
             Err(reason) => self.complain(medium, reason),
         }
     }
@@ -72,7 +75,7 @@ impl Node {
         self.hear_link(self.config.local(), medium);
     }
 
-    fn on_message(&mut self, medium: MediumId, from: NodeId, message: &Message<'_>) {
+    fn on_message(&mut self, medium: MediumId, from: NodeId, message: &Message<'_>, bytes: &[u8]) {
         let generation = message.header.generation.unwrap_or_default();
         let Some(peer) = self.nodes.get_mut(from) else { return };
         if message.header.src_uuid.is_some() && generation >= peer.receiver.generation() {
@@ -85,7 +88,9 @@ impl Node {
                 return self.complain(medium, DropReason::Replay { node: self.name(from), got: generation, now });
             }
             self.hear_link(from, medium);
-            return self.on_unsequenced(medium, from, message);
+            self.offer_heard(from, None, message, bytes);
+            self.on_unsequenced(medium, from, message);
+            return self.offer_complete(from);
         };
         let is_status = matches!(message.body, Body::Status(_));
         if is_status && generation > peer.receiver.generation() {
@@ -101,18 +106,21 @@ impl Node {
                 let now = self.nodes.get(from).map(|peer| peer.receiver.generation()).unwrap_or_default();
                 self.complain(medium, DropReason::Replay { node: self.name(from), got: generation, now });
             }
-            Arrival::AheadOfStatus | Arrival::Duplicate | Arrival::Stale => {}
+            Arrival::Duplicate => self.offer_frame(Filter::DUPLICATE, bytes),
+            Arrival::AheadOfStatus | Arrival::Stale => {}
             Arrival::InOrder | Arrival::Recovered | Arrival::Gap { .. } | Arrival::StartOver { .. } => {
                 self.take_in(from, arrival, seq);
+                self.offer_heard(from, Some(seq), message, bytes);
                 if self.is_addressed(&message.header) {
                     self.on_sequenced(from, seq, message);
                 }
+                self.offer_complete(from);
             }
         }
     }
 
     /// Whether a message is for us (WIRE 9.2): by uuid where the sender knows it, else by name; without `dest` for all.
-    fn is_addressed(&self, header: &Header<'_>) -> bool {
+    pub(super) fn is_addressed(&self, header: &Header<'_>) -> bool {
         match (header.dest_uuid, &header.dest) {
             (Some(uuid), _) if uuid != NodeUuid::ZERO => uuid == self.boot.uuid,
             (_, Some(dest)) => dest.eq_ignore_ascii_case(self.config.local_name()),
@@ -236,12 +244,22 @@ impl Node {
         }
     }
 
-    /// Encodes, signs, numbers and sends one message to everybody, or with `dest` for one node (on all media as well).
-    #[expect(
-        clippy::expect_used,
-        reason = "what we say is made of configured names and numbers, never of outside data"
-    )]
+    /// What waited for earlier messages of `from` is told as soon as none of them is missing.
+    fn offer_complete(&mut self, from: NodeId) {
+        if self.nodes.get(from).is_some_and(|peer| peer.receiver.missing() == 0) {
+            self.offer_held(from);
+        }
+    }
+
+    /// Says something that is made of configured names and numbers.
+    #[expect(clippy::expect_used, reason = "of what a message may hold that cannot be sent, none is in ours")]
     pub(super) fn send(&mut self, body: Body<'_>, dest: Option<NodeId>) {
+        self.post(body, dest).expect("messages of our own are made of what every encoding carries");
+    }
+
+    /// Encodes, signs, numbers and sends one message to everybody, or with `dest` for one node (on all media as well).
+    /// Fails if it holds what must not be sent, or more than a datagram does; then nothing was said.
+    pub(super) fn post(&mut self, body: Body<'_>, dest: Option<NodeId>) -> Result<(), EncodeError> {
         let sequenced = !body.is_unsequenced();
         let urgency = Urgency::of(&body);
         let config = &self.config;
@@ -263,14 +281,17 @@ impl Node {
             },
             body,
         };
-        let frame = config
-            .keyring()
-            .seal(message.to_fields(), Framing::Datagram, config.sealing())
-            .expect("messages of our own are made of configured names and numbers, which every encoding carries");
+        let frame = config.keyring().seal(message.to_fields(), Framing::Datagram, config.sealing())?;
+        if frame.len() > DATAGRAM_MAX {
+            return Err(EncodeError::TooLong { bytes: frame.len() });
+        }
+        let kind = kind_of(&message.body);
         if sequenced {
             self.sender.keep(frame.clone(), meaning);
         }
         self.transmit(&frame, urgency);
+        self.offer_frame(kind, &frame);
+        Ok(())
     }
 
     /// Sends a packet on all media that reach members; on serial lines in the form they need, which is made of the packet.
@@ -320,14 +341,20 @@ impl Node {
             self.deadlines.set(Timer::LinkDead(node, medium), now.plus(limit));
         }
         if came_up {
-            self.report(Event::Link { node: self.name(node), medium: self.medium_name(medium), up: true });
+            self.report_link(node, medium, true);
         }
     }
 
     pub(super) fn on_link_silent(&mut self, node: NodeId, medium: MediumId) {
         if self.nodes.get_mut(node).is_some_and(|peer| peer.links.bury(medium)) {
-            self.report(Event::Link { node: self.name(node), medium: self.medium_name(medium), up: false });
+            self.report_link(node, medium, false);
         }
+    }
+
+    fn report_link(&mut self, node: NodeId, medium: MediumId, up: bool) {
+        let (node, medium) = (self.name(node), self.medium_name(medium));
+        self.offer_link(&node, &medium, up);
+        self.report(Event::Link { node, medium, up });
     }
 
     pub(super) fn on_carrier(&mut self, medium: MediumId, carrier: Carrier) {

@@ -198,12 +198,23 @@ impl<'a> Teller<'a> {
 
 fn input_text(input: &Input<'_>) -> Option<String> {
     match input {
-        Input::Frame { .. } | Input::Wake | Input::WallClock(_) | Input::Load(_) => None,
+        Input::Frame { .. } | Input::Wake | Input::WallClock(_) | Input::Load(_) | Input::Accounts(_) => None,
         Input::Carrier { medium, carrier } => Some(format!("medium {}: carrier {carrier:?}", medium.0)),
         Input::OpDone { op, outcome } => Some(format!("operation {}: {outcome:?}", op.0)),
         Input::Client { client, request } => Some(format!("client {}: {request:?}", client.0)),
         Input::Operator(command) => Some(format!("operator: {command:?}")),
+        Input::ApiOpened { client, peer } => Some(format!("API client {} connects: {peer:?}", client.0)),
+        Input::ApiMessage { client, bytes } => Some(format!("API client {} says {}", client.0, message_text(bytes))),
+        Input::ApiClosed { client, why } => Some(format!("API client {} is gone: {why:?}", client.0)),
+        Input::Fifo { bytes } => Some(format!("FIFO: {}", message_text(bytes))),
+        Input::ProgramEnded { program, end } => Some(format!("program {}: {end:?}", program.0)),
     }
+}
+
+/// A message on one line, as far as it is text.
+fn message_text(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes).replace('\n', " ");
+    text.chars().filter(|c| !c.is_control()).take(400).collect()
 }
 
 fn action_text(action: &Action) -> Option<String> {
@@ -212,7 +223,16 @@ fn action_text(action: &Action) -> Option<String> {
         Action::Report(event) => (event.level() > Level::Debug).then(|| event.to_string()),
         Action::Reply { client, response } => Some(format!("answer to client {}: {response}", client.0)),
         Action::Exit(reason) => Some(format!("exit: {reason:?}")),
-        Action::Send { .. } | Action::ArmTimer { .. } | Action::RunResource { .. } | Action::FireArp { .. } => None,
+        Action::Tell { client, message, .. } => Some(format!("to API client {}: {}", client.0, message_text(message))),
+        Action::Dismiss { client } => Some(format!("API client {} is dismissed", client.0)),
+        Action::Door(door) => Some(format!("door for API clients: {door:?}")),
+        Action::StopProgram { program } => Some(format!("stop program {}", program.0)),
+        Action::Send { .. }
+        | Action::ArmTimer { .. }
+        | Action::RunResource { .. }
+        | Action::FireArp { .. }
+        | Action::Allow { .. }
+        | Action::StartProgram { .. } => None,
     }
 }
 

@@ -181,7 +181,14 @@ impl Model {
             }
             Input::WallClock(time) => self.wall_clock = (self.now, time),
             Input::Load(load) => self.load = load,
-            Input::Carrier { .. } => {}
+            // Clients of the API and programs are no part of the model.
+            Input::Carrier { .. }
+            | Input::Accounts(_)
+            | Input::ApiOpened { .. }
+            | Input::ApiMessage { .. }
+            | Input::ApiClosed { .. }
+            | Input::Fifo { .. }
+            | Input::ProgramEnded { .. } => {}
         }
         self.rearm();
         std::mem::take(&mut self.effects.0)

@@ -51,7 +51,14 @@ impl World {
                 self.tell(&Fact::Reported(host, &event));
                 self.said(host, event.level(), event.to_string());
             }
-            Action::Exit(_) => {}
+            Action::Exit(_)
+            // A program of the simulator's machines neither runs nor ends, and nobody connects.
+            | Action::Door(_)
+            | Action::Tell { .. }
+            | Action::Allow { .. }
+            | Action::Dismiss { .. }
+            | Action::StartProgram { .. }
+            | Action::StopProgram { .. } => {}
         }
     }
 

@@ -122,10 +122,6 @@ fn good_values_are_accepted_and_bad_ones_refused() {
 #[test]
 fn what_is_not_acted_on_says_so_once_a_line() {
     for (line, code) in [
-        ("respawn root /usr/bin/thing --flag", "W0201"),
-        ("respawn hacluster /usr/lib/heartbeat/ipfail", "W0202"),
-        ("failfast root /usr/bin/thing", "W0201"),
-        ("apiauth ipfail uid=hacluster", "W0201"),
         ("use_logd on", "W0201"),
         ("conn_logd_time 30", "W0201"),
         ("memreserve 1000", "W0201"),
@@ -307,4 +303,29 @@ fn scripts_see_every_single_value_and_every_env() {
     );
     assert_eq!(ha_cf.parameters.get("keepalive").map(String::as_str), Some("250 ms"));
     assert_eq!(ha_cf.parameters.get("deadtime"), None);
+}
+
+#[test]
+fn programs_and_their_rights_are_read() {
+    let lines = "respawn hacluster /usr/lib/heartbeat/ipfail\nfailfast root\t/bin/sh -c 'a, b; c'\n\
+                 apiauth ipfail uid=hacluster,5 gid=haclient\napiauth default uid=root\napiauth ipfail gid=7\n";
+    let (ha_cf, problems) = parse(&alloc::format!("{SMALLEST}{lines}"));
+    assert_eq!(problems, ["W0213 ipfail has a line already, line 7; this one counts"]);
+    let programs = ha_cf.clients.programs.iter().map(|one| (&*one.user, &*one.command, one.failfast));
+    assert!(programs.eq([("hacluster", "/usr/lib/heartbeat/ipfail", false), ("root", "/bin/sh -c 'a, b; c'", true)]));
+    assert_eq!(ha_cf.clients.list_for("ipfail").map(|list| list.groups), Some(["7".to_string()].into()));
+}
+
+#[test]
+fn what_is_no_program_and_no_right_is_told() {
+    for (lines, code) in [
+        ("respawn root", "E0104"),
+        ("respawn root ipfail", "E0211"),
+        ("apiauth ipfail", "E0212"),
+        ("apiauth ipfail hacluster", "E0212"),
+        ("apiauth ipfail uid=,", "E0212"),
+        ("apiauth a-name-of-more-than-thirty-one-bytes uid=root", "E0212"),
+    ] {
+        assert!(codes(lines).iter().any(|found| found == code), "{lines}: {:?}", codes(lines));
+    }
 }

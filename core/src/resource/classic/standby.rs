@@ -77,6 +77,8 @@ pub(crate) enum Cause {
     Failback,
     /// The other node's `hb_takeover`.
     Peer,
+    /// A client of the API or a script, which is not answered.
+    Local,
 }
 
 impl Conversation {

@@ -263,7 +263,7 @@ impl<'a> Body<'a> {
         self.kind().starts_with("NS_")
     }
 
-    pub(super) fn read(fields: Fields<'a>) -> Result<Body<'a>, WireError> {
+    pub(crate) fn read(fields: Fields<'a>) -> Result<Body<'a>, WireError> {
         let kind = read::text(&fields, "t")?;
         Ok(match &*kind {
             "status" => Body::Status(Status {
