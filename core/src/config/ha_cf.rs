@@ -323,9 +323,8 @@ impl Draft {
         let media = media.into_served();
         if reaches_nobody && !self.has_broken_medium {
             let message = match total {
-                _ if total > 0 && ping_names.len() == total => "no media are configured that reach other nodes",
                 0 => "no media are configured",
-                _ => "none of the configured media is served by this version",
+                _ => "no media are configured that reach other nodes",
             };
             report.advise(
                 Code::NoMedium,
@@ -558,10 +557,7 @@ fn refuse(row: &Directive, span: Span, why: &str, report: &mut Report) {
 
 fn not_acted_on(row: &Directive, word: Word<'_>, report: &mut Report) {
     let message = format_args!("{} is not acted on in this version", row.name);
-    let help = match row.takes {
-        _ => "the line does no harm",
-    };
-    report.advise(Code::NotActedOn, word.span, message, help);
+    report.advise(Code::NotActedOn, word.span, message, "the line does no harm");
 }
 
 #[cfg(test)]

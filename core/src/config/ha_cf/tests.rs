@@ -265,11 +265,10 @@ fn what_contradicts_has_the_phrases_of_the_original() {
         ]
     );
     assert_eq!(
-        parse("node a b\nmcast6 eth0 ff02::1 694 1 0\nauto_failback legacy\nuse_logd off").1,
+        parse("node a b\nping 10.0.0.9\nauto_failback legacy\nuse_logd off").1,
         [
-            "E0130 none of the configured media is served by this version",
+            "E0130 no media are configured that reach other nodes",
             "E0111 Current node [h1] not in configuration!",
-            "W0201 mcast6 is not acted on in this version",
             "W0205 auto_failback legacy is not supported; it acts as `on`",
             "E0208 use_logd is off and no other log target is configured",
         ]
