@@ -32,7 +32,7 @@ fn two_hours_of_noise_cost_no_life_and_no_message() {
     let world = played("serial-noise");
     let lost = said(&world, "lost packet");
     assert!(lost > 100, "the noise is real: {lost}");
-    assert_eq!((said(&world, "is dead"), said(&world, "given up")), (0, 0), "{}", world.recording.timeline());
+    assert_eq!((said(&world, ": is dead ("), said(&world, "given up")), (0, 0), "{}", world.recording.timeline());
     nothing_is_missing(&world);
 }
 
@@ -40,6 +40,6 @@ fn two_hours_of_noise_cost_no_life_and_no_message() {
 fn a_slow_line_after_a_partition_carries_requests_and_heartbeats() {
     let world = played("slow-line");
     // Each takes the other for dead once, while the line is cut.
-    assert_eq!(said(&world, "is dead"), 2, "{}", world.recording.timeline());
+    assert_eq!(said(&world, ": is dead ("), 2, "{}", world.recording.timeline());
     nothing_is_missing(&world);
 }

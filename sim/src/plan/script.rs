@@ -11,7 +11,7 @@
 //! no-script NAME                    no host has that script: whoever configures it is refused
 //! refused CODE                      the files must be refused for this problem, and nothing runs
 //! running NODE RESOURCE             it runs there before any daemon does
-//! ping-target ADDRESS INTERFACE     a machine behind that interface answers a ping
+//! ping-target ADDRESS INTERFACE     a machine behind that interface answers a ping (`ping` and `ping_group` of ha.cf)
 //! boot NODE...                      started at the very beginning
 //! settle                            zero is when everything rests, instead of the start
 //! play NODE ours|model              which program is that node: the production core, or the model of 3.0.6
