@@ -34,8 +34,13 @@ const PEER: usize = 1;
 type Scenario = fn(&mut Scene) -> Result<usize>;
 
 pub(crate) fn tests() -> Vec<Test> {
-    let scenarios: [(&str, Scenario); 4] =
-        [("start", start), ("standby", standby), ("stop", stop), ("lost packet", lost_packet)];
+    let scenarios: [(&str, Scenario); 5] = [
+        ("start", start),
+        ("standby", standby),
+        ("standby of the other", standby_of_the_other),
+        ("stop", stop),
+        ("lost packet", lost_packet),
+    ];
     let mut tests: Vec<Test> = scenarios
         .into_iter()
         .map(|(name, play)| Test::new(format!("alike::{}", name.replace(' ', "_")), move || compare(name, play)))
@@ -102,6 +107,14 @@ fn standby(scene: &mut Scene) -> Result<usize> {
     let from = settled(scene)?;
     scene.standby(SUBJECT, "all")?;
     scene.settles("everything is with the peer", &["active active none", "active active all"], "A@h2 B@h2")?;
+    quiet(scene)?;
+    Ok(from)
+}
+
+fn standby_of_the_other(scene: &mut Scene) -> Result<usize> {
+    let from = settled(scene)?;
+    scene.standby(PEER, "all")?;
+    scene.settles("everything is with the subject", &["active active all", "active active none"], "A@h1 B@h1")?;
     quiet(scene)?;
     Ok(from)
 }

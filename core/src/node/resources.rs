@@ -446,6 +446,8 @@ impl Node {
     pub(super) fn cancel(&mut self, why: Cancellation) {
         let Some(conversation) = self.book.conversation.take() else { return };
         self.deadlines.clear(Timer::Standby);
+        // Whoever we talked to counts us as unstable until we say otherwise.
+        self.book.said = None;
         self.report(Event::StandbyCancelled { why: why.clone() });
         if let Role::Giving(Cause::Operator(client)) = conversation.role {
             self.reply(client, Response::Cancelled(why.clone()));

@@ -217,6 +217,12 @@ fn failback(view: &View, book: &Book) -> Option<Intent> {
 
 fn say(view: &View, book: &Book) -> Option<Intent> {
     let now = (book.hold, is_stable(view, book));
+    // In a conversation both count each other as unstable by themselves, and its end says what came of it. A word in between
+    // that is lost and sent again would come after the last one, and a 3.0.6 goes by the order of arrival: it would count us
+    // as unstable, or as the owner of what we gave, until the next change (interop, `loss`).
+    if book.conversation.is_some() && book.said.is_some_and(|(_, stable)| stable) {
+        return None;
+    }
     let info = book.conversation.as_ref().and_then(Conversation::info).or_else(|| releasing(view, book));
     (book.said != Some(now)).then_some(Intent::SayResource { hold: now.0, stable: now.1, info })
 }

@@ -156,6 +156,21 @@ fn a_lost_last_step_is_inferred_from_the_peers_later_word() {
 }
 
 #[test]
+fn a_conversation_is_not_interrupted_by_claims() {
+    let calm = view(Liveness::Active, Some(claim(Holding::LOCAL, true)));
+    let stable = book(Holding::LOCAL, true);
+    for role in [Role::Giving(Cause::Failback), Role::Taking] {
+        let talking = Book { conversation: Some(conversation(role, Step::Asked, Holding::LOCAL)), ..stable.clone() };
+        assert_eq!(decide(&calm, &talking), None);
+        let unsaid = Book { said: None, ..talking };
+        assert!(
+            matches!(decide(&calm, &unsaid), Some(Intent::SayResource { stable: false, .. })),
+            "who asks anew is told"
+        );
+    }
+}
+
+#[test]
 fn every_step_of_a_standby_is_heard_only_where_it_belongs() {
     use StandbyStep::{Done, Me, Other};
     let calm = view(Liveness::Active, Some(claim(Holding::LOCAL, true)));
