@@ -48,9 +48,9 @@ bcast lo nosuch0
 udpport 1694
 ucast lo fe80::1
 mcast lo 10.0.0.1 694 1 0
-\tserial /dev/ttyS0,/dev/ttyS1
+\tserial /dev/nosuch0,/dev/nosuch1
 ping 10.0.0.254
-respawn hacluster /usr/lib/heartbeat/ipfail
+respawn hacluster /opt/nosuch/ipfail
 watchdog /dev/watchdog
 crm respawn
 logfacility local9
