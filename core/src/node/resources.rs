@@ -404,9 +404,17 @@ impl Node {
 
     // --- the end of conversations
 
-    fn acquire_done(&mut self) {
-        let Some(conversation) = self.book.conversation.take() else { return };
+    /// Takes the conversation off the book. Whoever we talked to counts us as unstable until we say otherwise, even where
+    /// nothing has changed: a 3.0.6 would wait for ever.
+    fn end_conversation(&mut self) -> Option<Conversation> {
+        let conversation = self.book.conversation.take()?;
         self.deadlines.clear(Timer::Standby);
+        self.book.said = None;
+        Some(conversation)
+    }
+
+    fn acquire_done(&mut self) {
+        let Some(conversation) = self.end_conversation() else { return };
         self.report(Event::StandbyAcquired { set: which(conversation.ours()) });
         self.say_ask(conversation.set, StandbyStep::Done);
         if let Some(Takeover { then_failback, client, .. }) = self.book.takeover.take() {
@@ -424,8 +432,7 @@ impl Node {
     }
 
     fn taken(&mut self) {
-        let Some(conversation) = self.book.conversation.take() else { return };
-        self.deadlines.clear(Timer::Standby);
+        let Some(conversation) = self.end_conversation() else { return };
         let now = *self.now;
         if let Some(claim) = self.nodes.get_mut(conversation.with).and_then(|peer| peer.claim.as_mut()) {
             claim.hold = claim.hold.union(conversation.set.exchanged());
@@ -444,10 +451,7 @@ impl Node {
     }
 
     pub(super) fn cancel(&mut self, why: Cancellation) {
-        let Some(conversation) = self.book.conversation.take() else { return };
-        self.deadlines.clear(Timer::Standby);
-        // Whoever we talked to counts us as unstable until we say otherwise.
-        self.book.said = None;
+        let Some(conversation) = self.end_conversation() else { return };
         self.report(Event::StandbyCancelled { why: why.clone() });
         if let Role::Giving(Cause::Operator(client)) = conversation.role {
             self.reply(client, Response::Cancelled(why.clone()));
