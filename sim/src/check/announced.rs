@@ -19,9 +19,9 @@ const SOON: Duration = Duration::from_secs(3);
 pub struct Announced {
     /// By address: who has it alone, since when, and whether that was judged already.
     sole: Vec<Option<(usize, Instant, bool)>>,
-    /// Hosts that have announced nothing since they stood still with their clocks, or were cut off from clients: they
-    /// cannot know that another host had their addresses meanwhile, or that nobody heard them, unless they hear of it.
-    unaware: BTreeSet<usize>,
+    /// Hosts that have not announced an address, by its position, since they stood still with their clocks, or were cut off
+    /// from clients: they cannot know that another host had it meanwhile, or that nobody heard them, unless they hear of it.
+    unaware: BTreeSet<(usize, usize)>,
 }
 
 impl Check for Announced {
@@ -40,9 +40,12 @@ impl Check for Announced {
             return;
         }
         match fact {
-            Fact::Happened(Event::Freeze(host)) => _ = self.unaware.insert(*host),
+            Fact::Happened(Event::Freeze(host)) => {
+                self.unaware.extend((0..moment.ground.addresses().count()).map(|at| (*host, at)));
+            }
             Fact::Announced(host, address) if moment.ground.is_address_reachable(*host, *address) => {
-                _ = self.unaware.remove(host);
+                let position = moment.ground.addresses().position(|(known, _)| known == *address);
+                self.unaware.retain(|(of, at)| (*of, Some(*at)) != (*host, position));
             }
             _ => {}
         }
@@ -58,7 +61,7 @@ impl Check for Announced {
             let sole = owners.next().filter(|_| owners.next().is_none());
             // Who cannot be reached cannot announce; who was, and had announced, need not do it again.
             let Some(host) = sole.filter(|host| moment.ground.is_address_reachable(*host, address)) else {
-                self.unaware.extend(sole);
+                self.unaware.extend(sole.map(|host| (host, at)));
                 self.sole[at] = None;
                 continue;
             };
@@ -77,7 +80,7 @@ impl Check for Announced {
                         *since = moment.now;
                     } else if !*judged && moment.now.since(*since) > soon {
                         *judged = true;
-                        if believed != Some(host) && !self.unaware.contains(&host) {
+                        if believed != Some(host) && !self.unaware.contains(&(host, at)) {
                             let believed = believed.map_or("nobody", |host| moment.name(host));
                             let name = moment.name(host);
                             found.push(format!("{name} alone has {address}, but clients believe {believed}"));
