@@ -1,18 +1,20 @@
 //! The control socket: JSON lines from local clients, answered by the node. docs/control.md describes the protocol.
 //!
-//! Who connects is known by the socket's peer credentials: everybody may ask for the status, only root and the user of
-//! the daemon may change anything.
+//! Who connects is known by the socket's peer credentials: everybody may ask for the status and watch, only root and the
+//! user of the daemon may change anything. Who joins is a client of the API to the node; see `member`.
 //!
 //! Invariants: at most [`CLIENTS_MAX`] clients; a line is at most [`LINE_MAX`] bytes; a client that does not read its
 //! answers is disconnected at [`UNREAD_MAX`] bytes; nothing here waits.
 
+mod member;
+
 use hb_core::ids::ClientId;
-use hb_core::{Request, Response, Which};
+use hb_core::{Closed, Credentials, Door, Input, Level, Request, Response, Which};
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::fs::{self, Permissions};
@@ -28,9 +30,11 @@ pub const CLIENTS_MAX: usize = 64;
 pub const LINE_MAX: usize = 4096;
 /// How much a client may leave unread, in bytes.
 pub const UNREAD_MAX: usize = 256 * 1024;
+/// Clients of the other socket have numbers below this, as members.
+const MEMBERS: u64 = 1 << 63;
 
 /// What a client wants of the daemon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// The status.
     Status,
@@ -38,6 +42,20 @@ pub enum Asked {
     Node(Request),
     /// A graceful stop.
     Stop,
+    /// A line for everything that the node reports.
+    Watch,
+    /// To be a client of the cluster of that name.
+    Join(String),
+    /// To say this to the clients of that name.
+    Say(Vec<u8>),
+}
+
+/// What a member does.
+#[derive(Debug)]
+enum Spoken {
+    Opened(ClientId, Credentials),
+    Message(ClientId, Vec<u8>),
+    Closed(ClientId),
 }
 
 #[derive(Debug, Deserialize)]
@@ -47,13 +65,19 @@ struct Line {
     #[serde(rename = "do")]
     verb: String,
     set: Option<String>,
+    name: Option<String>,
+    r#type: Option<String>,
+    to: Option<String>,
+    fields: Option<Map<String, Value>>,
 }
 
 #[derive(Debug)]
 struct Client {
     id: ClientId,
     stream: UnixStream,
-    may_change: bool,
+    peer: Credentials,
+    watches: bool,
+    is_member: bool,
     read: Vec<u8>,
     unsent: Vec<u8>,
     closing: bool,
@@ -69,6 +93,11 @@ pub struct Control {
     first: usize,
     last_id: u64,
     asked: VecDeque<(ClientId, Asked)>,
+    spoken: VecDeque<Spoken>,
+    /// The message that is being handled.
+    message: Vec<u8>,
+    /// Whether the node hears clients; nobody can join before it does.
+    door: Option<Door>,
 }
 
 impl Control {
@@ -88,6 +117,9 @@ impl Control {
             first: first_client.0,
             last_id: 0,
             asked: VecDeque::new(),
+            spoken: VecDeque::new(),
+            message: Vec::new(),
+            door: None,
         })
     }
 
@@ -101,15 +133,17 @@ impl Control {
                 let _unheard = writeln!(stream, "{busy}");
                 continue;
             }
-            let may_change = getsockopt(&stream, PeerCredentials)
-                .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == nix::unistd::geteuid().as_raw());
+            let Ok(peer) = getsockopt(&stream, PeerCredentials) else { continue };
+            let pid = u32::try_from(peer.pid()).unwrap_or(0);
+            let peer = Credentials { pid, uid: peer.uid(), gid: peer.gid() };
             self.last_id += 1;
             let slot = self.clients.vacant_entry();
             let token = Token(self.first + slot.key());
             if registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE).is_ok() {
                 let id = ClientId(self.last_id);
                 let (read, unsent) = (Vec::new(), Vec::new());
-                slot.insert(Client { id, stream, may_change, read, unsent, closing: false });
+                let (watches, is_member, closing) = (false, false, false);
+                slot.insert(Client { id, stream, peer, watches, is_member, read, unsent, closing });
             }
         }
     }
@@ -125,7 +159,15 @@ impl Control {
         let Some(client) = self.clients.get_mut(key) else { return };
         let open = client.receive(&mut self.asked) && client.flush();
         if !open {
-            self.clients.remove(key);
+            self.remove(key);
+        }
+    }
+
+    /// Forgets a client; as a member it has left.
+    fn remove(&mut self, key: usize) {
+        let client = self.clients.remove(key);
+        if client.is_member {
+            self.spoken.push_back(Spoken::Closed(as_member(client.id)));
         }
     }
 
@@ -139,9 +181,113 @@ impl Control {
         let Some((key, client)) = self.clients.iter_mut().find(|(_, client)| client.id == id) else { return };
         client.say(answer);
         if !client.flush() {
-            self.clients.remove(key);
+            self.remove(key);
         }
     }
+
+    // --- watchers
+
+    /// From now on the client gets a line for everything that the node reports.
+    pub fn watch(&mut self, id: ClientId) {
+        if let Some((_, client)) = self.clients.iter_mut().find(|(_, client)| client.id == id) {
+            client.watches = true;
+            self.answer(id, &json!({"v": VERSION, "ok": true, "text": "watching"}));
+        }
+    }
+
+    /// Tells all who watch.
+    pub fn publish(&mut self, unix_time: u64, level: Level, text: &str) {
+        if self.clients.iter().all(|(_, client)| !client.watches) {
+            return;
+        }
+        let line =
+            json!({"v": VERSION, "event": "report", "unix_time": unix_time, "level": level.word(), "text": text});
+        let watchers: Vec<ClientId> =
+            self.clients.iter().filter(|(_, client)| client.watches).map(|(_, client)| client.id).collect();
+        for id in watchers {
+            self.answer(id, &line);
+        }
+    }
+
+    // --- members
+
+    /// Whether the node hears clients.
+    pub fn set_door(&mut self, door: Door) {
+        self.door = Some(door);
+    }
+
+    /// The client wants to take part under a name; the node answers.
+    pub fn join(&mut self, id: ClientId, name: &str) {
+        let Some((_, client)) = self.clients.iter_mut().find(|(_, client)| client.id == id) else { return };
+        let refused = match (client.is_member, self.door) {
+            (true, _) => Some("this connection has joined already"),
+            (false, None) => Some("communication is not up yet"),
+            (false, Some(_)) => None,
+        };
+        let peer = client.peer;
+        match refused.map_or_else(|| member::sign_on(name, peer), |text| Err(failure("refused", text))) {
+            Ok(message) => {
+                client.is_member = true;
+                self.spoken.push_back(Spoken::Opened(as_member(id), peer));
+                self.spoken.push_back(Spoken::Message(as_member(id), message));
+            }
+            Err(answer) => self.answer(id, &answer),
+        }
+    }
+
+    /// The client says something to the clients of its name.
+    pub fn say(&mut self, id: ClientId, message: Vec<u8>) {
+        let Some((_, client)) = self.clients.iter().find(|(_, client)| client.id == id) else { return };
+        let answer = if !client.is_member {
+            failure("refused", "join first")
+        } else if self.door == Some(Door::Paused) {
+            failure("busy", "a live node has more than 250 messages of this one to acknowledge; try again")
+        } else {
+            self.spoken.push_back(Spoken::Message(as_member(id), message));
+            json!({"v": VERSION, "ok": true, "text": "said"})
+        };
+        self.answer(id, &answer);
+    }
+
+    /// Whether a member did something that the node has not heard of.
+    pub fn is_ready(&self) -> bool {
+        !self.spoken.is_empty()
+    }
+
+    /// The next thing that a member did.
+    pub fn hear(&mut self) -> Option<Input<'_>> {
+        Some(match self.spoken.pop_front()? {
+            Spoken::Opened(client, peer) => Input::ApiOpened { client, peer },
+            Spoken::Closed(client) => Input::ApiClosed { client, why: Closed::Eof },
+            Spoken::Message(client, message) => {
+                self.message = message;
+                Input::ApiMessage { client, bytes: &self.message }
+            }
+        })
+    }
+
+    /// Whether a client of the node is a member here.
+    pub fn has(client: ClientId) -> bool {
+        client.0 & MEMBERS != 0
+    }
+
+    /// Tells a member a message of the node.
+    pub fn tell(&mut self, client: ClientId, body: &[u8]) {
+        self.answer(ClientId(client.0 & !MEMBERS), &member::line(body));
+    }
+
+    /// The node has done with a member, which stays connected and is none any more.
+    pub fn dismiss(&mut self, client: ClientId) {
+        let id = ClientId(client.0 & !MEMBERS);
+        if let Some((_, client)) = self.clients.iter_mut().find(|(_, client)| client.id == id) {
+            client.is_member = false;
+        }
+    }
+}
+
+/// What the node calls a client that has joined.
+fn as_member(id: ClientId) -> ClientId {
+    ClientId(id.0 | MEMBERS)
 }
 
 impl Drop for Control {
@@ -159,6 +305,7 @@ impl Client {
 
     /// Reads all that is there; whether the connection lives.
     fn receive(&mut self, asked: &mut VecDeque<(ClientId, Asked)>) -> bool {
+        let may_change = self.peer.uid == 0 || self.peer.uid == nix::unistd::geteuid().as_raw();
         let mut buffer = [0; 1024];
         loop {
             match self.stream.read(&mut buffer) {
@@ -170,7 +317,7 @@ impl Client {
             }
             while let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.read.drain(..=end).collect();
-                match parse(&line, self.may_change) {
+                match parse(&line, may_change) {
                     Ok(request) => asked.push_back((self.id, request)),
                     Err(problem) => self.say(&problem),
                 }
@@ -209,12 +356,19 @@ fn parse(line: &[u8], may_change: bool) -> Result<Asked, Value> {
         Some(word) => Which::from_word(word)
             .ok_or_else(|| bad(&format!("set `{word}` is none of all, local, foreign, failback")))?,
     };
+    let word = |word: Option<String>, name: &str| word.ok_or_else(|| bad(&format!("`{name}` is missing")));
     let asked = match line.verb.as_str() {
         "status" => return Ok(Asked::Status),
+        "watch" => return Ok(Asked::Watch),
+        "join" => return Ok(Asked::Join(word(line.name, "name")?)),
+        "send" => {
+            let kind = word(line.r#type, "type")?;
+            return Ok(Asked::Say(member::message(&kind, line.to.as_deref(), &line.fields.unwrap_or_default())?));
+        }
         "standby" => Asked::Node(Request::Standby(set)),
         "takeover" => Asked::Node(Request::Takeover(set)),
         "stop" => Asked::Stop,
-        verb => return Err(bad(&format!("`{verb}` is none of status, standby, takeover, stop"))),
+        verb => return Err(bad(&format!("`{verb}` is none of status, watch, standby, takeover, stop, join, send"))),
     };
     if may_change {
         Ok(asked)
@@ -251,6 +405,8 @@ mod tests {
         for (line, phrase) in [
             (r#"{"v":2,"do":"status"}"#, "version 2"),
             (r#"{"v":1,"do":"dance"}"#, "`dance` is none of"),
+            (r#"{"v":1,"do":"join"}"#, "`name` is missing"),
+            (r#"{"v":1,"do":"send","type":"hello","fields":{"ts":"1"}}"#, "`ts` belongs to the header"),
             (r#"{"v":1,"do":"standby","set":"some"}"#, "`some` is none of"),
             (r#"{"v":1,"do":"status","now":true}"#, "unknown field `now`"),
             ("status", "not a request"),
@@ -264,6 +420,7 @@ mod tests {
     #[test]
     fn a_stranger_may_look_and_not_touch() {
         assert_eq!(parse(br#"{"v":1,"do":"status"}"#, false), Ok(Asked::Status));
+        assert_eq!(parse(br#"{"v":1,"do":"watch"}"#, false), Ok(Asked::Watch));
         assert_eq!(parse(br#"{"v":1,"do":"stop"}"#, false).unwrap_err()["error"], "not-permitted");
     }
 }

@@ -143,7 +143,9 @@ impl Machine {
             self.armed = deadline;
         }
         let packets_wait = self.parts.udp.is_ready() || self.parts.icmp.is_ready() || self.parts.serial.is_ready();
-        let words_wait = self.parts.api.is_ready() || self.parts.fifo.as_ref().is_some_and(Fifo::is_ready);
+        let words_wait = self.parts.control.is_ready()
+            || self.parts.api.is_ready()
+            || self.parts.fifo.as_ref().is_some_and(Fifo::is_ready);
         let patience = (packets_wait || words_wait || !self.inputs.is_empty()).then_some(Duration::ZERO);
         match self.parts.poll.poll(&mut self.events, patience) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
@@ -251,6 +253,9 @@ impl Machine {
         {
             return Some(fifo.input());
         }
+        if self.parts.control.is_ready() {
+            return self.parts.control.hear();
+        }
         self.parts.api.next()
     }
 
@@ -281,6 +286,9 @@ impl Machine {
                     };
                     self.parts.control.answer(client, &status::json(node, now, &machine));
                 }
+                Asked::Watch => self.parts.control.watch(client),
+                Asked::Join(name) => self.parts.control.join(client, &name),
+                Asked::Say(message) => self.parts.control.say(client, message),
                 Asked::Node(request) => self.inputs.push_back(Input::Client { client, request }),
                 Asked::Stop => {
                     self.inputs.push_back(Input::Operator(Command::Stop));
@@ -313,11 +321,17 @@ impl Machine {
             Action::Report(event) => self.report(&event),
             Action::Exit(reason) => self.exit = Some(reason),
             Action::Door(Door::Open) => {
+                self.parts.control.set_door(Door::Open);
                 if let Err(error) = self.parts.api.open() {
                     self.line(Level::Error, format!("no client can connect: {error}"));
                 }
             }
-            Action::Door(Door::Paused) => self.parts.api.pause(),
+            Action::Door(Door::Paused) => {
+                self.parts.control.set_door(Door::Paused);
+                self.parts.api.pause();
+            }
+            Action::Tell { client, message, .. } if Control::has(client) => self.parts.control.tell(client, &message),
+            Action::Dismiss { client } if Control::has(client) => self.parts.control.dismiss(client),
             Action::Tell { client, message, signal } => self.parts.api.tell(client, &message, signal),
             Action::Allow { client, waiting } => self.parts.api.allow(client, waiting),
             Action::Dismiss { client } => self.parts.api.dismiss(client),
@@ -326,11 +340,14 @@ impl Machine {
         }
     }
 
-    fn report(&self, event: &Event) {
+    fn report(&mut self, event: &Event) {
         let text = match (event, self.from) {
             (Event::Dropped { .. }, Some(from)) => format!("{event} [from {from}]"),
             _ => event.to_string(),
         };
+        if event.level() > Level::Debug {
+            self.parts.control.publish(clock::wall().0, event.level(), &text);
+        }
         self.line(event.level(), text);
     }
 

@@ -6,6 +6,7 @@
 mod addresses;
 mod announcements;
 mod clients;
+mod control;
 mod daemons;
 mod machines;
 mod outages;
@@ -24,7 +25,9 @@ use crate::scene::Outcome;
 type Test = (&'static str, fn() -> Outcome);
 
 fn tests() -> Vec<Test> {
-    let world = [addresses::TESTS, announcements::TESTS, clients::TESTS, machines::TESTS, outages::TESTS].concat();
+    let world =
+        [addresses::TESTS, announcements::TESTS, clients::TESTS, control::TESTS, machines::TESTS, outages::TESTS]
+            .concat();
     let daemons = [daemons::TESTS, pings::TESTS, recordings::TESTS, serial::TESTS, tools::TESTS].concat();
     [world, daemons].concat()
 }
