@@ -80,14 +80,16 @@ impl Contact {
         ear.since.map(|_| now.since(ear.last))
     }
 
-    /// For how long two hosts have been in contact.
+    /// For how long two hosts have been in contact: from when both heard each other to the last time that both did.
     pub fn lasts(&self, now: Instant, one: usize, other: usize) -> Duration {
         let hears = |to: usize, from: usize| {
             let ear = self.ear(to, from);
             ear.since.filter(|_| now.since(ear.last) < self.gaps[from])
         };
+        // What came after the last heartbeat that both heard may be on its way for ever.
+        let end = self.ear(one, other).last.min(self.ear(other, one).last);
         match (hears(one, other), hears(other, one)) {
-            (Some(first), Some(second)) => now.since(first.max(second)),
+            (Some(first), Some(second)) => end.since(first.max(second)),
             _ => Duration::ZERO,
         }
     }
