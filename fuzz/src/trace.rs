@@ -104,6 +104,7 @@ fn good() -> &'static [u8] {
             ha_cf: Text { name: "ha.cf".to_owned(), bytes: HA_CF.to_vec() },
             haresources: Some(Text { name: "haresources".to_owned(), bytes: HARESOURCES.to_vec() }),
             entries: Entries::of(config.keyring()),
+            reload: None,
             dropped: None,
         };
         let mut now = Instant::from_nanos(1_000_000_000);

@@ -276,6 +276,7 @@ fn start_recorder(options: &Options, config: &Config, loaded: &Loaded, node: &No
         ha_cf: loaded.ha_cf.clone(),
         haresources: loaded.haresources.clone(),
         entries: Entries::of(config.keyring()),
+        reload: None,
         dropped: None,
     };
     Recorder::start(&options.trace, head, node, clock::now()).unwrap_or_else(|error| {
