@@ -6,6 +6,7 @@
 //! Invariants: at most [`CLIENTS_MAX`] clients; a line is at most [`LINE_MAX`] bytes; a client that does not read its
 //! answers is disconnected at [`UNREAD_MAX`] bytes; nothing here waits.
 
+use hb_core::config::{Change, Plan};
 use hb_core::ids::ClientId;
 use hb_core::{Request, Response, Which};
 use mio::net::{UnixListener, UnixStream};
@@ -38,6 +39,8 @@ pub enum Asked {
     Node(Request),
     /// A graceful stop.
     Stop,
+    /// The files are to be read again.
+    Reload,
 }
 
 #[derive(Debug, Deserialize)]
@@ -214,7 +217,8 @@ fn parse(line: &[u8], may_change: bool) -> Result<Asked, Value> {
         "standby" => Asked::Node(Request::Standby(set)),
         "takeover" => Asked::Node(Request::Takeover(set)),
         "stop" => Asked::Stop,
-        verb => return Err(bad(&format!("`{verb}` is none of status, standby, takeover, stop"))),
+        "reload" => Asked::Reload,
+        verb => return Err(bad(&format!("`{verb}` is none of status, standby, takeover, reload, stop"))),
     };
     if may_change {
         Ok(asked)
@@ -226,6 +230,28 @@ fn parse(line: &[u8], may_change: bool) -> Result<Asked, Value> {
 /// An answer that says no.
 fn failure(kind: &str, text: &str) -> Value {
     json!({"v": VERSION, "ok": false, "error": kind, "text": text})
+}
+
+/// The answer to a reload: the plan, or what is wrong with the files.
+pub fn reloaded(result: &Result<Plan, Vec<String>>) -> Value {
+    match result {
+        Ok(plan) => {
+            let lines =
+                |changes: &mut dyn Iterator<Item = &Change>| changes.map(ToString::to_string).collect::<Vec<_>>();
+            let (applied, waiting) = (lines(&mut plan.applied()), lines(&mut plan.waiting()));
+            let text = match (applied.len(), waiting.len()) {
+                (0, 0) => "nothing has changed".to_owned(),
+                (applied, 0) => format!("{applied} changes applied"),
+                (applied, waiting) => format!("{applied} changes applied, {waiting} wait for a restart"),
+            };
+            json!({"v": VERSION, "ok": true, "text": text, "applied": applied, "waiting": waiting})
+        }
+        Err(problems) => {
+            let mut answer = failure("bad-files", "the files have errors: what runs goes on as it is");
+            answer["problems"] = problems.clone().into();
+            answer
+        }
+    }
 }
 
 /// The answer to a standby or takeover.
@@ -247,6 +273,7 @@ mod tests {
         let ask = |line: &str| parse(line.as_bytes(), true);
         assert_eq!(ask(r#"{"v":1,"do":"status"}"#), Ok(Asked::Status));
         assert_eq!(ask(r#"{"v":1,"do":"standby","set":"local"}"#), Ok(Asked::Node(Request::Standby(Which::Local))));
+        assert_eq!(ask(r#"{"v":1,"do":"reload"}"#), Ok(Asked::Reload));
         assert_eq!(ask(r#"{"v":1,"do":"takeover"}"#), Ok(Asked::Node(Request::Takeover(Which::All))));
         for (line, phrase) in [
             (r#"{"v":2,"do":"status"}"#, "version 2"),
@@ -264,6 +291,8 @@ mod tests {
     #[test]
     fn a_stranger_may_look_and_not_touch() {
         assert_eq!(parse(br#"{"v":1,"do":"status"}"#, false), Ok(Asked::Status));
-        assert_eq!(parse(br#"{"v":1,"do":"stop"}"#, false).unwrap_err()["error"], "not-permitted");
+        for verb in [&br#"{"v":1,"do":"stop"}"#[..], br#"{"v":1,"do":"reload"}"#] {
+            assert_eq!(parse(verb, false).unwrap_err()["error"], "not-permitted");
+        }
     }
 }
