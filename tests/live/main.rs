@@ -11,6 +11,7 @@ mod machines;
 mod outages;
 mod pings;
 mod recordings;
+mod reloads;
 mod scene;
 mod serial;
 mod tools;
@@ -25,7 +26,8 @@ type Test = (&'static str, fn() -> Outcome);
 
 fn tests() -> Vec<Test> {
     let world = [addresses::TESTS, announcements::TESTS, clients::TESTS, machines::TESTS, outages::TESTS].concat();
-    let daemons = [daemons::TESTS, pings::TESTS, recordings::TESTS, serial::TESTS, tools::TESTS].concat();
+    let daemons =
+        [daemons::TESTS, pings::TESTS, recordings::TESTS, reloads::TESTS, serial::TESTS, tools::TESTS].concat();
     [world, daemons].concat()
 }
 
