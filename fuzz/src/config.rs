@@ -78,7 +78,13 @@ fn check_config(config: &Config) {
     }
     assert_eq!(config.local_name(), "alpha");
     assert!((1..=64).contains(&config.media().len()));
-    assert!(config.media().iter().all(|medium| (medium.port > 0 || medium.kind.is_ping()) && !medium.name.is_empty()));
+    assert!(
+        config
+            .media()
+            .iter()
+            .all(|medium| (medium.port > 0 || medium.kind.is_ping() || medium.kind.is_serial())
+                && !medium.name.is_empty())
+    );
     for group in config.groups() {
         assert!(config.node(group.home).is_some(), "a home is a node");
         assert_eq!(group.resources.first().map(ToString::to_string).as_ref(), Some(&group.key));

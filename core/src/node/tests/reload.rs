@@ -123,3 +123,25 @@ fn a_reload_before_the_first_step_and_after_the_last_does_no_harm() {
     pair.step(0, files(0, &slower, GROUPS, NEW));
     assert_eq!(pair.nodes[0].as_ref().unwrap().next_deadline(), None);
 }
+
+#[test]
+fn auto_failback_turned_on_sends_home_what_a_death_brought() {
+    let mut pair = Pair::started("off");
+    pair.crash(0);
+    pair.run(secs(4));
+    pair.boot(0);
+    pair.run(secs(10));
+    assert_eq!(pair.holds(), ["none", "all"]);
+    for which in 0..2 {
+        pair.step(which, files(which, &ha_cf(""), GROUPS, OLD));
+        pair.settle();
+    }
+    pair.run(secs(3));
+    assert_eq!(pair.holds(), ["local", "local"], "{:#?}", pair.log);
+    // What was moved on purpose stays where it is.
+    pair.request(0, Request::Standby(Which::Local));
+    pair.run(secs(3));
+    pair.step(1, files(1, &ha_cf("hopfudge 2\n"), GROUPS, OLD));
+    pair.run(secs(3));
+    assert_eq!(pair.holds(), ["none", "all"], "{:#?}", pair.log);
+}
