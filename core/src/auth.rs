@@ -2,11 +2,13 @@
 //!
 //! | packet | signature | algorithm | key |
 //! |---|---|---|---|
-//! | netstring | behind the message | of the index it names | of our own outbound index |
+//! | netstring | behind the message | of the index it names | of our own outbound index, or of the index it names |
 //! | classic | field `auth`, the last one | of the index it names | of the index it names |
 //!
-//! *legacy*: the first row means that keys cannot be rolled over on UDP, and that a `crc` entry, current or not, lets
-//! anybody sign. It is what every 3.0.6 node does, so a node that did otherwise would not hear its peers.
+//! *legacy*: of the first row a 3.0.6 knows the outbound index only, so its keys cannot be rolled over on UDP. *Ours*: the
+//! second key is tried too. A sender signs with the entry it names, so whoever has both entries hears both sides of a
+//! change of keys; and nothing is accepted for which no entry of authkeys is needed that was not needed before. A `crc`
+//! entry, current or not, lets anybody sign, in the original too.
 //!
 //! Invariants:
 //! - [`Authentic`] is made by [`Keyring::verify`] only: whoever holds one holds checked fields,
@@ -88,6 +90,30 @@ pub enum KeyringError {
     NeedlessSecret(u8),
 }
 
+/// The entries of authkeys without their secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
+pub struct Entries {
+    /// The index that signs.
+    pub current: u8,
+    /// Index and method of each entry, by index.
+    pub methods: Vec<(u8, Method)>,
+}
+
+impl Entries {
+    /// The entries of a keyring.
+    pub fn of(keyring: &Keyring) -> Entries {
+        Entries { current: keyring.current(), methods: keyring.methods().collect() }
+    }
+}
+
+impl fmt::Display for Entries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "auth {}", self.current)?;
+        self.methods.iter().try_for_each(|(index, method)| write!(f, ", {index} {method}"))
+    }
+}
+
 /// The entries of authkeys, ready to sign and to verify.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Keyring {
@@ -139,6 +165,15 @@ impl Keyring {
         self.current
     }
 
+    /// Whether both have the entry `index`, with the same method and secret.
+    pub(crate) fn has_same_entry(&self, other: &Keyring, index: u8) -> bool {
+        let entry = |keyring: &Keyring| keyring.keys.iter().position(|(known, _)| *known == index);
+        match (entry(self), entry(other)) {
+            (Some(ours), Some(theirs)) => self.keys.get(ours) == other.keys.get(theirs),
+            _ => false,
+        }
+    }
+
     /// The indices and methods of all entries, by index.
     pub fn methods(&self) -> impl Iterator<Item = (u8, Method)> {
         self.keys.iter().map(|(index, key)| (*index, key.method))
@@ -149,7 +184,7 @@ impl Keyring {
     /// Never changes anything. Bytes after a netstring packet's signature and after a classic packet's end are ignored.
     pub fn verify<'a>(&self, bytes: &'a [u8]) -> Result<Authentic<'a>, VerifyError> {
         let decoded = wire::decode(bytes)?;
-        let key = self.authenticate(&decoded)?;
+        let (key, rule) = self.judge(&decoded)?;
         let Decoded { format, fields, .. } = decoded;
         let expansion = match compress::whole(format, &fields) {
             Some(found) => {
@@ -159,23 +194,66 @@ impl Keyring {
             }
             None => None,
         };
-        Ok(Authentic { fields: expansion.unwrap_or(fields), format, key })
+        Ok(Authentic { fields: expansion.unwrap_or(fields), format, key, rule })
     }
 
     /// Checks the signature of a packet already taken apart and returns the index that signed it.
     pub fn authenticate(&self, packet: &Decoded<'_>) -> Result<u8, AuthError> {
+        self.judge(packet).map(|(key, _)| key)
+    }
+
+    fn judge(&self, packet: &Decoded<'_>) -> Result<(u8, Rule), AuthError> {
         let Signature { key, digest } = Signature::of(packet)?;
         let prepared = self.prepared(key)?;
-        let expected = match packet.format {
-            Format::Netstring => prepared.crossed.digest(|sink| sink.put(packet.message)),
-            Format::Classic => prepared.own.digest(|sink| wire::digest_lines(sink, &packet.fields)),
+        let fits = |signer: &Signer| {
+            let expected = match packet.format {
+                Format::Netstring => signer.digest(|sink| sink.put(packet.message)),
+                Format::Classic => signer.digest(|sink| wire::digest_lines(sink, &packet.fields)),
+            };
+            same_text(digest, expected.as_bytes())
         };
-        if same_text(digest, expected.as_bytes()) { Ok(key) } else { Err(AuthError::WrongDigest { key }) }
+        if packet.format == Format::Netstring && fits(&prepared.crossed) {
+            return Ok((key, Rule::Legacy));
+        }
+        match packet.format {
+            Format::Classic if fits(&prepared.own) => Ok((key, Rule::Legacy)),
+            // Of the outbound entry both signers are the same.
+            Format::Netstring if key != self.current && fits(&prepared.own) => Ok((key, Rule::Ours)),
+            Format::Classic | Format::Netstring => Err(AuthError::WrongDigest { key }),
+        }
     }
 
     /// The same entries with `index` as the outbound one: what a node has whose `auth` line says so.
     pub fn with_current(&self, index: u8) -> Result<Keyring, KeyringError> {
         Keyring::new(index, self.keys.iter().cloned())
+    }
+
+    /// Those of the entries that `entries` names, signing as it says; `None` if one is missing or of another method.
+    pub fn restricted_to(&self, entries: &Entries) -> Option<Keyring> {
+        let of = |(index, method): &(u8, Method)| {
+            self.keys.iter().find(|(known, key)| known == index && key.method == *method).cloned()
+        };
+        let keys: Option<Vec<(u8, Key)>> = entries.methods.iter().map(of).collect();
+        Keyring::new(entries.current, keys?).ok()
+    }
+
+    /// `packet`, which we sent or accepted before the keys were changed, signed with the outbound entry; what cannot be
+    /// taken apart stays as it is.
+    ///
+    /// What is said again after a change of keys must not name an entry that others have removed meanwhile.
+    pub(crate) fn rekey(&self, packet: &[u8]) -> Option<Vec<u8>> {
+        let Decoded { format, mut fields, .. } = wire::decode(packet).ok()?;
+        // The signature inside a message that is compressed as a whole is not looked at.
+        if last_auth(&fields).is_some() {
+            self.sign_inside(&mut fields);
+        }
+        let mut signed = wire::encode(&fields, format).ok()?;
+        match format {
+            Format::Netstring => self.sign_outside(&mut signed),
+            Format::Classic if packet.ends_with(&[0]) => signed.push(0),
+            Format::Classic => {}
+        }
+        Some(signed)
     }
 
     /// `N HEX` over what `feed` puts into the sink, made with the outbound entry.
@@ -238,12 +316,22 @@ fn same_text(found: &[u8], expected: &[u8]) -> bool {
     found.len() == expected.len() && difference == 0
 }
 
+/// By which rule a signature is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    /// A 3.0.6 with our authkeys accepts it too.
+    Legacy,
+    /// A 3.0.6 with our authkeys refuses it: signed with the entry it names, which is not the outbound one.
+    Ours,
+}
+
 /// Fields whose signature was checked; the only thing a [`Message`](crate::wire::Message) is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authentic<'a> {
     fields: Fields<'a>,
     format: Format,
     key: u8,
+    rule: Rule,
 }
 
 impl<'a> Authentic<'a> {
@@ -265,6 +353,12 @@ impl<'a> Authentic<'a> {
     /// The index of the key that signed the packet.
     pub fn key(&self) -> u8 {
         self.key
+    }
+
+    /// Whether a 3.0.6 with the same authkeys accepts the packet: over UDP it hears no other secret than that of its own
+    /// outbound entry (WIRE 6.3).
+    pub fn is_heard_by_the_original(&self) -> bool {
+        self.rule == Rule::Legacy
     }
 }
 

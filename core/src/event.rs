@@ -2,6 +2,7 @@
 //!
 //! Where the original has a phrase, the line begins with it; what we know beyond it follows.
 
+use crate::config::{Change, Takes};
 use crate::drop_reason::DropReason;
 use crate::ids::{Generation, OpId, Seq};
 use crate::input::{Carrier, Failure, ProgramEnd, Which};
@@ -52,6 +53,9 @@ pub enum Event {
     NoNodeList { tries: u32 },
     NoAnswerToStarting { node: String },
     WokeLate { late: Duration, overslept: bool },
+    Reloaded { applied: usize, waiting: usize },
+    Changed(Change),
+    ReloadWithoutKeys,
     ShutdownBegins,
     AllReleased,
     ShutdownComplete { me: String },
@@ -124,14 +128,14 @@ impl Event {
     /// How much it matters.
     pub fn level(&self) -> Level {
         use Event::{
-            Acquired, Acquiring, AllReleased, BothOwn, ClientJoined, ClientLeft, ClientRefused, ClientSilenced,
-            ClientsHeard, CommunicationUp, DeadTimeCapped, Decision, Dialect, Dropped, ForeignOp, Generation, GivenUp,
-            GivingUpGroup, ImpossibleAck, LateHeartbeat, Link, LocalStatus, Lost, Medium, NoAnswerToStarting,
-            NoNodeList, NoStonith, NodeDead, NodeListDiffers, NodeStatus, NothingMissing, OpFailed, ProgramEnded,
-            ProgramFatal, ProgramRespawns, ProgramStarts, ProgramTooFast, Released, Releasing, Restart,
-            ReturnAfterPartition, Running, ShutdownBegins, ShutdownComplete, ShutdownNotice, StandbyAcquired,
-            StandbyAnswered, StandbyAsked, StandbyCancelled, StandbyIgnored, StandbyReleased, StandbyTaken,
-            StartedOver, StopFailed, StopRetry, TakeoverAsked, WokeLate,
+            Acquired, Acquiring, AllReleased, BothOwn, Changed, ClientJoined, ClientLeft, ClientRefused,
+            ClientSilenced, ClientsHeard, CommunicationUp, DeadTimeCapped, Decision, Dialect, Dropped, ForeignOp,
+            Generation, GivenUp, GivingUpGroup, ImpossibleAck, LateHeartbeat, Link, LocalStatus, Lost, Medium,
+            NoAnswerToStarting, NoNodeList, NoStonith, NodeDead, NodeListDiffers, NodeStatus, NothingMissing, OpFailed,
+            ProgramEnded, ProgramFatal, ProgramRespawns, ProgramStarts, ProgramTooFast, Released, Releasing,
+            ReloadWithoutKeys, Reloaded, Restart, ReturnAfterPartition, Running, ShutdownBegins, ShutdownComplete,
+            ShutdownNotice, StandbyAcquired, StandbyAnswered, StandbyAsked, StandbyCancelled, StandbyIgnored,
+            StandbyReleased, StandbyTaken, StartedOver, StopFailed, StopRetry, TakeoverAsked, WokeLate,
         };
         match self {
             Running { .. } => Level::Debug,
@@ -139,6 +143,7 @@ impl Event {
             | LocalStatus(_)
             | CommunicationUp
             | Dialect { .. }
+            | Reloaded { .. }
             | ShutdownBegins
             | AllReleased
             | ShutdownComplete { .. }
@@ -162,6 +167,10 @@ impl Event {
             | ClientsHeard(true)
             | ProgramStarts { .. }
             | ProgramEnded { expected: true, .. } => Level::Info,
+            Changed(change) => match change.takes {
+                Takes::Now => Level::Info,
+                Takes::Restart(_) => Level::Warn,
+            },
             Medium { carrier, .. } => match carrier {
                 Carrier::Up => Level::Info,
                 Carrier::Down => Level::Error,
@@ -189,6 +198,7 @@ impl Event {
             | GivenUp { .. }
             | ImpossibleAck { .. }
             | ForeignOp(_)
+            | ReloadWithoutKeys
             | OpFailed { .. }
             | BothOwn { .. }
             | ProgramTooFast { .. } => Level::Error,
@@ -241,6 +251,13 @@ impl Event {
                  they have said what they hold",
                 Millis(*late)
             ),
+            Event::Reloaded { applied: 0, waiting: 0 } => write!(f, "Configuration unchanged."),
+            Event::Reloaded { applied, waiting: 0 } => write!(f, "Configuration reread: {applied} changes applied"),
+            Event::Reloaded { applied, waiting } => {
+                write!(f, "Configuration reread: {applied} changes applied, {waiting} wait for a restart")
+            }
+            Event::Changed(change) => write!(f, "{change}"),
+            Event::ReloadWithoutKeys => write!(f, "a reload whose keys are not known: nothing was changed"),
             Event::ShutdownBegins => write!(f, "Heartbeat shutdown in progress. Giving up all HA resources."),
             Event::AllReleased => write!(f, "All HA resources relinquished."),
             Event::ShutdownComplete { me } => write!(f, "{me} Heartbeat shutdown complete."),

@@ -1,7 +1,9 @@
 //! Everything that can happen to a node. With [`Action`](crate::Action) this is the whole boundary.
 
 use crate::ids::{ClientId, MediumId, OpId, ProgramId};
+use crate::reload::Reload;
 use crate::time::UnixTime;
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 
@@ -77,6 +79,8 @@ pub enum Input<'a> {
         #[cfg_attr(feature = "trace", serde(serialize_with = "crate::trace::serialize_bytes"))]
         bytes: &'a [u8],
     },
+    /// The files of the configuration were read again and are good.
+    Reload(Box<Reload>),
     /// A program ended that an action started, or never began.
     ProgramEnded {
         /// Which.

@@ -87,6 +87,7 @@ mod mark;
 pub mod membership;
 mod node;
 mod ping;
+mod reload;
 pub mod resource;
 mod rng;
 pub mod time;
@@ -104,4 +105,5 @@ pub use input::{
 };
 pub use membership::Liveness;
 pub use node::{Boot, GroupStatus, Heard, LinkStatus, MediumStatus, Node, NodeStatus, PingNodeStatus, Queues, Status};
+pub use reload::Reload;
 pub use resource::{Doing, Why};

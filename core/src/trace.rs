@@ -17,12 +17,15 @@
 //! - what cannot be believed ends the reading with the place and the reason; what came before it stands.
 
 use crate::action::Action;
-use crate::auth::{Keyring, Method, VerifyError};
+pub use crate::auth::Entries;
+use crate::auth::{Keyring, VerifyError};
+pub use crate::config::Text;
 use crate::config::{Config, Diagnostic, SourceText, Sources};
 use crate::digest::{StableHasher, digest_of};
 use crate::input::Input;
 use crate::node::Node;
 use crate::node::snapshot::Parts;
+use crate::reload::Reload;
 use crate::time::{Instant, UnixTime};
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -30,7 +33,6 @@ use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
-use core::fmt;
 use core::hash::{Hash as _, Hasher as _};
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +40,7 @@ use serde::{Deserialize, Serialize};
 pub const MAGIC: [u8; 8] = *b"hbtrace\n";
 /// The version of format and state; a recording of another one is refused. It rises with every change of a field of
 /// [`Node`] or [`Input`]: `golden.trace` shows that it has to.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// The longest record in bytes: a full history of large messages.
 pub const RECORD_MAX: usize = 32 * 1024 * 1024;
 /// Length and checksum in front of a record.
@@ -47,45 +49,6 @@ const FRAME: usize = 8;
 type Encoding = Configuration<LittleEndian, Varint, Limit<RECORD_MAX>>;
 const ENCODING: Encoding = bincode::config::standard().with_limit::<RECORD_MAX>();
 const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
-
-/// A text of the configuration, as it was read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Text {
-    /// The file's name for messages.
-    pub name: String,
-    /// Its content.
-    #[serde(serialize_with = "serialize_bytes")]
-    pub bytes: Vec<u8>,
-}
-
-impl Text {
-    fn source(&self) -> SourceText<'_> {
-        SourceText { name: &self.name, bytes: &self.bytes }
-    }
-}
-
-/// The entries of authkeys without their secrets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entries {
-    /// The index that signs.
-    pub current: u8,
-    /// Index and method of each entry, by index.
-    pub methods: Vec<(u8, Method)>,
-}
-
-impl Entries {
-    /// The entries of a keyring.
-    pub fn of(keyring: &Keyring) -> Entries {
-        Entries { current: keyring.current(), methods: keyring.methods().collect() }
-    }
-}
-
-impl fmt::Display for Entries {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "auth {}", self.current)?;
-        self.methods.iter().try_for_each(|(index, method)| write!(f, ", {index} {method}"))
-    }
-}
 
 /// Steps that are not in the recording, before the segment they are told in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +72,8 @@ pub struct Head {
     pub haresources: Option<Text>,
     /// What authkeys had, without secrets.
     pub entries: Entries,
+    /// The files that the node was last told to reload: their live part counts instead.
+    pub reload: Option<Box<Reload>>,
     /// What is missing before this segment.
     pub dropped: Option<Dropped>,
 }
@@ -575,29 +540,61 @@ pub enum RestoreError {
 }
 
 impl Segment {
-    /// The node as it was, with the secrets of `authkeys`.
+    /// The node as it was, with the secrets of `authkeys`, which may have more entries than the recording.
     pub fn restore(&self, authkeys: SourceText<'_>) -> Result<Node, RestoreError> {
-        let reading = Config::read(&Sources {
-            local_name: &self.head.local_name,
-            ha_cf: self.head.ha_cf.source(),
-            haresources: self.head.haresources.as_ref().map(Text::source),
-            authkeys,
-        });
-        let Some(config) = reading.config else {
-            let errors = reading.diagnostics.into_iter().filter(Diagnostic::is_error).collect();
-            return Err(RestoreError::Config(errors));
+        let Head { local_name, ha_cf, haresources, entries, reload, build: _, dropped: _ } = &self.head;
+        let start = |entries| read_again(local_name, ha_cf, haresources.as_ref(), entries, authkeys);
+        let config = match reload {
+            None => start(entries)?,
+            // Keys that were removed since the start need not be known any more.
+            Some(reload) => {
+                let reload = restored(reload, authkeys)?;
+                let config = start(reload.entries())?;
+                reload.config().map(|new| config.renewed(new)).unwrap_or(config)
+            }
         };
-        let given = Entries::of(config.keyring());
-        if given != self.head.entries {
-            return Err(RestoreError::OtherEntries { recorded: self.head.entries.clone(), given });
-        }
         if let Some(frame) = self.state.0.newest_frame()
             && let Err(VerifyError::Auth(_)) = config.keyring().verify(frame)
         {
-            return Err(RestoreError::OtherSecret(given.current));
+            return Err(RestoreError::OtherSecret(config.keyring().current()));
         }
         self.state.0.clone().with_config(config).ok_or(RestoreError::OtherShape)
     }
+}
+
+impl Input<'_> {
+    /// The same input with what a recording leaves out, the secrets of `authkeys`.
+    pub fn with_keys(self, authkeys: SourceText<'_>) -> Result<Self, RestoreError> {
+        match self {
+            Input::Reload(reload) => restored(&reload, authkeys).map(Box::new).map(Input::Reload),
+            other => Ok(other),
+        }
+    }
+}
+
+fn restored(reload: &Reload, authkeys: SourceText<'_>) -> Result<Reload, RestoreError> {
+    let config = read_again(reload.local_name(), reload.ha_cf(), reload.haresources(), reload.entries(), authkeys)?;
+    Ok(reload.clone().with_config(config))
+}
+
+/// What recorded texts say, with those of the entries of `authkeys` that there were.
+fn read_again(
+    local_name: &str,
+    ha_cf: &Text,
+    haresources: Option<&Text>,
+    entries: &Entries,
+    authkeys: SourceText<'_>,
+) -> Result<Config, RestoreError> {
+    let haresources = haresources.map(Text::source);
+    let reading = Config::read(&Sources { local_name, ha_cf: ha_cf.source(), haresources, authkeys });
+    let Some(config) = reading.config else {
+        let errors = reading.diagnostics.into_iter().filter(Diagnostic::is_error).collect();
+        return Err(RestoreError::Config(errors));
+    };
+    let Some(keyring) = config.keyring().restricted_to(entries) else {
+        return Err(RestoreError::OtherEntries { recorded: entries.clone(), given: Entries::of(config.keyring()) });
+    };
+    Ok(config.with_keyring(keyring))
 }
 
 #[cfg(test)]

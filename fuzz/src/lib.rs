@@ -6,6 +6,7 @@ pub mod client;
 pub mod cluster;
 pub mod config;
 pub mod node;
+pub mod reload;
 #[cfg(test)]
 mod samples;
 pub mod scenario;
@@ -16,6 +17,7 @@ pub use client::client_requests;
 pub use cluster::cluster;
 pub use config::{authkeys, ha_cf, haresources};
 pub use node::node_inputs;
+pub use reload::reload;
 pub use scenario::scenario_file;
 pub use trace::trace_file;
 pub use wire::wire_decode;

@@ -6,7 +6,7 @@ use hb_core::config::{Config, SourceText, Sources};
 use hb_core::ids::{Generation, MediumId, NodeUuid};
 use hb_core::time::{Instant, UnixTime};
 use hb_core::trace::{Entries, Entry, Head, Reader, State, Steps, Text, begin};
-use hb_core::{Boot, Input, Node};
+use hb_core::{Boot, Input, Node, Reload};
 use std::sync::OnceLock;
 
 const HA_CF: &[u8] = b"node alpha beta\nbcast eth0 eth1\nkeepalive 250ms\ndeadtime 2\ninitdead 4\nauto_failback on\n\
@@ -66,7 +66,9 @@ fn read(bytes: &[u8], replays: bool) {
             }
             Ok(Entry::Step(step)) => {
                 if let Some(node) = node.as_mut().filter(|_| replays) {
-                    node.handle(step.now, step.input).for_each(drop);
+                    // Without the keys it had then it changes nothing.
+                    let input = step.input.clone().with_keys(AUTHKEYS).unwrap_or(step.input);
+                    node.handle(step.now, input).for_each(drop);
                 }
             }
             Err(_) => node = None,
@@ -104,10 +106,12 @@ fn good() -> &'static [u8] {
             ha_cf: Text { name: "ha.cf".to_owned(), bytes: HA_CF.to_vec() },
             haresources: Some(Text { name: "haresources".to_owned(), bytes: HARESOURCES.to_vec() }),
             entries: Entries::of(config.keyring()),
+            reload: None,
             dropped: None,
         };
         let mut now = Instant::from_nanos(1_000_000_000);
         let (wall_clock, generation, uuid) = (UnixTime(1_700_000_000), Generation(10), NodeUuid([1; 16]));
+        let reload = Reload::new(config.clone(), head.ha_cf.clone(), head.haresources.clone());
         let mut node = Node::new(config, Boot { now, wall_clock, generation, uuid, seed: [7; 32] });
         for _ in 0..3 {
             node.handle(now, Input::Wake).for_each(drop);
@@ -122,7 +126,7 @@ fn good() -> &'static [u8] {
             for input in [
                 Input::Frame { medium: MediumId(0), bytes: &garbage },
                 Input::WallClock(UnixTime(1_700_000_000 + number)),
-                Input::Wake,
+                if number == 7 { Input::Reload(Box::new(reload.clone())) } else { Input::Wake },
             ] {
                 steps.begin(&mut out, now, &input).expect("a small step");
                 for action in node.handle(now, input) {

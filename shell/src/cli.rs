@@ -78,6 +78,9 @@ struct Legacy {
     /// Stop the running daemon: it releases its resources, and this waits for its end.
     #[arg(short = 'k', conflicts_with_all = ["status", "version", "foreground"])]
     kill: bool,
+    /// Let the running daemon read its files again, as `heartbeat reload` does; if none runs, start one.
+    #[arg(short = 'r', conflicts_with_all = ["kill", "status", "version"])]
+    reload: bool,
     /// Tell whether the daemon runs.
     #[arg(short = 's', conflicts_with = "version")]
     status: bool,
@@ -102,9 +105,9 @@ struct Legacy {
 
 impl Legacy {
     fn is_given(&self) -> bool {
-        let Legacy { kill, status, version, foreground, debug, no_realtime, verbose, recorder } = *self;
+        let Legacy { kill, reload, status, version, foreground, debug, no_realtime, verbose, recorder } = *self;
         let recorder = recorder.trace_size.is_some();
-        kill || status || version || foreground || debug > 0 || no_realtime || verbose || recorder
+        kill || reload || status || version || foreground || debug > 0 || no_realtime || verbose || recorder
     }
 }
 
@@ -118,6 +121,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Let the running daemon read its files again without a restart: prints what it applies and what waits for one. Files
+    /// with errors change nothing.
+    Reload,
     /// Show nodes, links and groups as the running daemon sees them.
     Status {
         /// Print the daemon's JSON.
@@ -202,6 +208,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Some(Command::Check { json }) => {
             check::run(&CheckArgs { json: *json, config_dir: places.config_dir.clone(), node: places.node.clone() })
         }
+        Some(Command::Reload) => reload(places)?,
         Some(Command::Status { json }) => show_status(places, *json)?,
         Some(Command::Standby(Move { set })) => order(places, "standby", set)?,
         Some(Command::Takeover(Move { set })) => order(places, "takeover", set)?,
@@ -244,6 +251,10 @@ fn legacy(args: &Legacy, places: &Places) -> Result<ExitCode> {
         is_running(&options)
     } else if args.kill {
         stop(&options.pid_file())?
+    } else if let (true, Holder::Alive(pid)) = (args.reload, PidFile::holder(&options.pid_file())) {
+        // In the original's words.
+        println!("Signalling heartbeat pid {pid} to reread config files");
+        reload(places)?
     } else {
         if args.verbose {
             let (config_dir, node) = (places.config_dir.clone(), places.node.clone());
@@ -302,6 +313,32 @@ fn show_status(places: &Places, as_json: bool) -> Result<u8> {
     let text = if as_json { format!("{answer}\n") } else { status::text(&answer) };
     io::stdout().write_all(text.as_bytes())?;
     Ok(0)
+}
+
+/// Prints what the daemon did with its files, or what is wrong with them.
+fn reload(places: &Places) -> Result<u8> {
+    let answer = ask(places, &json!({"v": 1, "do": "reload"}))?;
+    let lines = |name: &str| -> Vec<String> {
+        let lines = answer[name].as_array().map_or(&[][..], Vec::as_slice);
+        lines.iter().filter_map(|line| line.as_str().map(str::to_owned)).collect()
+    };
+    for line in lines("applied").iter().chain(&lines("waiting")) {
+        println!("{line}");
+    }
+    for problem in lines("problems") {
+        eprintln!("{problem}");
+    }
+    let text = answer["text"].as_str().unwrap_or("the daemon gave no reason");
+    Ok(match (answer["ok"] == true, answer["error"].as_str()) {
+        (true, _) => {
+            println!("reload: {text}");
+            0
+        }
+        (false, error) => {
+            eprintln!("reload: {text}");
+            if error == Some("not-permitted") { code::NOT_PERMITTED } else { code::GENERIC }
+        }
+    })
 }
 
 /// `standby` and `takeover`: waits for the result and prints what happened.

@@ -8,6 +8,7 @@
 
 mod member;
 
+use hb_core::config::{Change, Plan};
 use hb_core::ids::ClientId;
 use hb_core::{Closed, Credentials, Door, Input, Level, Request, Response, Which};
 use mio::net::{UnixListener, UnixStream};
@@ -42,6 +43,8 @@ pub enum Asked {
     Node(Request),
     /// A graceful stop.
     Stop,
+    /// The files are to be read again.
+    Reload,
     /// A line for everything that the node reports.
     Watch,
     /// To be a client of the cluster of that name.
@@ -368,7 +371,10 @@ fn parse(line: &[u8], may_change: bool) -> Result<Asked, Value> {
         "standby" => Asked::Node(Request::Standby(set)),
         "takeover" => Asked::Node(Request::Takeover(set)),
         "stop" => Asked::Stop,
-        verb => return Err(bad(&format!("`{verb}` is none of status, watch, standby, takeover, stop, join, send"))),
+        "reload" => Asked::Reload,
+        verb => {
+            return Err(bad(&format!("`{verb}` is none of status, watch, standby, takeover, reload, stop, join, send")));
+        }
     };
     if may_change {
         Ok(asked)
@@ -380,6 +386,28 @@ fn parse(line: &[u8], may_change: bool) -> Result<Asked, Value> {
 /// An answer that says no.
 fn failure(kind: &str, text: &str) -> Value {
     json!({"v": VERSION, "ok": false, "error": kind, "text": text})
+}
+
+/// The answer to a reload: the plan, or what is wrong with the files.
+pub fn reloaded(result: &Result<Plan, Vec<String>>) -> Value {
+    match result {
+        Ok(plan) => {
+            let lines =
+                |changes: &mut dyn Iterator<Item = &Change>| changes.map(ToString::to_string).collect::<Vec<_>>();
+            let (applied, waiting) = (lines(&mut plan.applied()), lines(&mut plan.waiting()));
+            let text = match (applied.len(), waiting.len()) {
+                (0, 0) => "nothing has changed".to_owned(),
+                (applied, 0) => format!("{applied} changes applied"),
+                (applied, waiting) => format!("{applied} changes applied, {waiting} wait for a restart"),
+            };
+            json!({"v": VERSION, "ok": true, "text": text, "applied": applied, "waiting": waiting})
+        }
+        Err(problems) => {
+            let mut answer = failure("bad-files", "the files have errors: what runs goes on as it is");
+            answer["problems"] = problems.clone().into();
+            answer
+        }
+    }
 }
 
 /// The answer to a standby or takeover.
@@ -401,6 +429,7 @@ mod tests {
         let ask = |line: &str| parse(line.as_bytes(), true);
         assert_eq!(ask(r#"{"v":1,"do":"status"}"#), Ok(Asked::Status));
         assert_eq!(ask(r#"{"v":1,"do":"standby","set":"local"}"#), Ok(Asked::Node(Request::Standby(Which::Local))));
+        assert_eq!(ask(r#"{"v":1,"do":"reload"}"#), Ok(Asked::Reload));
         assert_eq!(ask(r#"{"v":1,"do":"takeover"}"#), Ok(Asked::Node(Request::Takeover(Which::All))));
         for (line, phrase) in [
             (r#"{"v":2,"do":"status"}"#, "version 2"),
@@ -421,6 +450,8 @@ mod tests {
     fn a_stranger_may_look_and_not_touch() {
         assert_eq!(parse(br#"{"v":1,"do":"status"}"#, false), Ok(Asked::Status));
         assert_eq!(parse(br#"{"v":1,"do":"watch"}"#, false), Ok(Asked::Watch));
-        assert_eq!(parse(br#"{"v":1,"do":"stop"}"#, false).unwrap_err()["error"], "not-permitted");
+        for verb in [&br#"{"v":1,"do":"stop"}"#[..], br#"{"v":1,"do":"reload"}"#] {
+            assert_eq!(parse(verb, false).unwrap_err()["error"], "not-permitted");
+        }
     }
 }

@@ -8,9 +8,10 @@ use crate::api::Api;
 use crate::check::NOT_CONFIGURED;
 use crate::clock;
 use crate::config::{INIT_DIR, Loaded, load};
-use crate::control::Control;
+use crate::control::{self, Control};
 use crate::daemonize::{self, Starter};
 use crate::fifo::Fifo;
+use crate::files::Files;
 use crate::log::{Log, Targets};
 use crate::machine::{Machine, Parts, token};
 use crate::net::announce::Announcer;
@@ -30,7 +31,7 @@ use crate::transport::serial::Serial;
 use crate::transport::udp::Udp;
 use anyhow::{Context as _, Result};
 use hb_core::config::clients::{CLIENT_GROUP, CLUSTER_USER};
-use hb_core::config::{Config, Facility, GenerationMethod, Resource, UuidFrom};
+use hb_core::config::{Config, Facility, GenerationMethod, Plan, Resource, UuidFrom};
 use hb_core::ids::Generation;
 use hb_core::membership::uuid_from_name::uuid_from_name;
 use hb_core::time::Instant;
@@ -156,6 +157,7 @@ struct Daemon {
     node: Node,
     machine: Machine,
     recorder: Recorder,
+    options: Options,
     config: Config,
     realtime: bool,
 }
@@ -177,7 +179,8 @@ fn start(options: &Options, config: &Config, loaded: &Loaded) -> Result<(Daemon,
             let recorder = start_recorder(options, config, loaded, &node, &log);
             let realtime = options.realtime && config.realtime();
             let config = config.clone();
-            Ok((Daemon { node, machine: Machine::new(parts, log), recorder, realtime, config }, pid_file))
+            let options = options.clone();
+            Ok((Daemon { node, machine: Machine::new(parts, log), recorder, options, realtime, config }, pid_file))
         }
         Err(unable) => {
             log.line(Level::Error, unable.text.clone());
@@ -209,14 +212,15 @@ fn assemble(options: &Options, config: &Config, log: &Log) -> Result<(Parts, Boo
         let registry = poll.registry().try_clone()?;
         let environment = script_environment(options, config);
         let programs = Programs::new(environment.clone(), options.state_dir.join("cores"), Arc::clone(&waker))?;
+        let files = Files::open(options.config_dir.clone(), options.node.clone(), Arc::clone(&waker))?;
         let scripts = Scripts::new(registry, token::SCRIPTS, waker, directories, environment)?;
         let path = options.control();
         let control = Control::open(&path, poll.registry(), token::CONTROL, token::CLIENTS)
             .with_context(|| format!("cannot listen at {}", path.display()))?;
         let api = Api::new(options.api(), poll.registry().try_clone()?, token::API, token::API_CLIENTS);
-        Ok((timer, signals, scripts, control, api, programs))
+        Ok((timer, signals, scripts, control, api, programs, files))
     };
-    let (timer, signals, scripts, control, api, programs) = open().map_err(unable(1))?;
+    let (timer, signals, scripts, control, api, programs, files) = open().map_err(unable(1))?;
     let mut serial = Serial::new(config.media(), mio::Token(token::MEDIA.0 + udp.tokens()));
     serial.tend(clock::now(), poll.registry());
     let boot = boot(options, config, log).map_err(unable(4))?;
@@ -242,6 +246,7 @@ fn assemble(options: &Options, config: &Config, log: &Log) -> Result<(Parts, Boo
         control,
         api,
         fifo,
+        files,
         programs,
         accounts,
         foreground,
@@ -276,6 +281,7 @@ fn start_recorder(options: &Options, config: &Config, loaded: &Loaded, node: &No
         ha_cf: loaded.ha_cf.clone(),
         haresources: loaded.haresources.clone(),
         entries: Entries::of(config.keyring()),
+        reload: None,
         dropped: None,
     };
     Recorder::start(&options.trace, head, node, clock::now()).unwrap_or_else(|error| {
@@ -285,13 +291,16 @@ fn start_recorder(options: &Options, config: &Config, loaded: &Loaded, node: &No
 }
 
 fn open_log(options: &Options, config: &Config) -> Result<Log> {
-    let targets = Targets {
+    Ok(Log::open(config.local_name(), &targets(options, config))?)
+}
+
+fn targets(options: &Options, config: &Config) -> Targets {
+    Targets {
         logfile: config.log().logfile.as_ref().map(PathBuf::from),
         debugfile: config.log().debugfile.as_ref().map(PathBuf::from),
         facility: config.log().logfacility,
         stderr: options.foreground,
-    };
-    Ok(Log::open(config.local_name(), &targets)?)
+    }
 }
 
 fn script_environment(options: &Options, config: &Config) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
@@ -425,9 +434,38 @@ impl Daemon {
             self.recorder.end(now);
         }
         self.machine.serve(&self.node, now);
+        self.reload();
         self.drain(now);
         self.recorder.tend(now, &self.node, &self.machine.log);
         Ok(())
+    }
+
+    /// Files that were read again: good ones go to the node, of others every problem is said and nothing is changed.
+    /// Resources and peers notice neither.
+    fn reload(&mut self) {
+        let Some((loaded, asked)) = self.machine.next_files() else { return };
+        let log = &self.machine.log;
+        for diagnostic in &loaded.diagnostics {
+            log.line(if diagnostic.is_error() { Level::Error } else { Level::Warn }, diagnostic.to_string());
+        }
+        let result = match &loaded.config {
+            None => {
+                let text =
+                    "Configuration error: nothing was changed, the old files stay in use. `heartbeat check` shows why.";
+                log.line(Level::Error, text);
+                let errors = loaded.diagnostics.iter().filter(|diagnostic| diagnostic.is_error());
+                Err(errors.map(|diagnostic| loaded.render(diagnostic, Paint::Plain)).collect())
+            }
+            Some(config) => {
+                let plan = Plan::between(self.node.config(), config);
+                self.machine.reload(&loaded, config, self.node.config(), targets(&self.options, config));
+                Ok(plan)
+            }
+        };
+        let answer = control::reloaded(&result);
+        for client in asked.into_iter().flatten() {
+            self.machine.answer(client, &answer);
+        }
     }
 
     /// Hands over everything that waits, and what comes of it: results of operations on addresses come at once.

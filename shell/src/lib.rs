@@ -12,6 +12,7 @@ pub mod daemonize;
 pub mod decode;
 pub mod demo;
 mod fifo;
+mod files;
 mod launcher;
 pub mod log;
 mod machine;

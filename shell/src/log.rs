@@ -64,7 +64,7 @@ pub struct LogError {
 /// The loop's end of the log.
 #[derive(Debug)]
 pub struct Log {
-    queue: SyncSender<Line>,
+    queue: SyncSender<Order>,
     shared: Arc<Shared>,
     done: Receiver<()>,
 }
@@ -73,6 +73,12 @@ pub struct Log {
 struct Shared {
     dropped: AtomicU64,
     reopen: AtomicBool,
+}
+
+enum Order {
+    Line(Line),
+    /// From here on lines go there.
+    Turn(Targets),
 }
 
 struct Line {
@@ -104,9 +110,16 @@ impl Log {
     /// Writes a line, soon and never waiting.
     pub fn line(&self, level: Level, text: impl Into<String>) {
         let line = Line { at: SystemTime::now(), level, text: text.into() };
-        if self.queue.try_send(line).is_err() {
+        if self.queue.try_send(Order::Line(line)).is_err() {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// From the next line on others are written to; what cannot be opened is said where lines went until then. Whether
+    /// there was room to ask for it.
+    #[must_use]
+    pub fn turn_to(&self, targets: Targets) -> bool {
+        self.queue.try_send(Order::Turn(targets)).is_ok()
     }
 
     /// How many lines were lost and not yet confessed.
@@ -151,8 +164,21 @@ impl Writer {
         })
     }
 
-    fn run(mut self, lines: &Receiver<Line>, shared: &Shared) {
-        for line in lines {
+    fn run(mut self, orders: &Receiver<Order>, shared: &Shared) {
+        for order in orders {
+            let line = match order {
+                Order::Line(line) => line,
+                Order::Turn(targets) => match Writer::open(&self.node, &targets) {
+                    Ok(writer) => {
+                        self = writer;
+                        continue;
+                    }
+                    Err(error) => {
+                        let text = format!("{error}: the log goes on where it was");
+                        Line { at: SystemTime::now(), level: Level::Error, text }
+                    }
+                },
+            };
             if shared.reopen.swap(false, Ordering::Relaxed) {
                 self.logfile.iter_mut().chain(&mut self.debugfile).for_each(LogFile::reopen);
             }

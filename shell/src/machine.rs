@@ -3,11 +3,14 @@
 //! [`Machine::perform`] never fails and never waits for a disk or another process: a lost packet is a counter, a failed
 //! operation an [`Input::OpDone`], a log line goes to a bounded queue.
 
+use crate::accounts;
 use crate::api::Api;
 use crate::clock;
+use crate::config::Loaded;
 use crate::control::{self, Asked, Control};
 use crate::fifo::Fifo;
-use crate::log::Log;
+use crate::files::{Asker, Files};
+use crate::log::{Log, Targets};
 use crate::net::announce::Announcer;
 use crate::net::netlink::Netlink;
 use crate::net::vip::{self, Placed, VipError};
@@ -18,13 +21,13 @@ use crate::timer::Timer;
 use crate::transport::icmp::Icmp;
 use crate::transport::serial::Serial;
 use crate::transport::udp::{Change, Udp};
-use hb_core::config::{Resource, VirtualIp};
-use hb_core::ids::{MediumId, OpId};
+use hb_core::config::{Config, LogConfig, Resource, VirtualIp};
+use hb_core::ids::{ClientId, MediumId, OpId};
 use hb_core::resource::script::says_running;
 use hb_core::time::Instant;
 use hb_core::{
     Accounts, Action, ArpKind, Carrier, Command, Door, Event, ExitReason, Failure, Input, Level, LoadAverage, Node,
-    Outcome, ResourceRun, Verb,
+    Outcome, Reload, ResourceRun, Verb,
 };
 use mio::{Events, Poll, Token};
 use nix::libc::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -72,6 +75,7 @@ pub(crate) struct Parts {
     pub(crate) control: Control,
     pub(crate) api: Api,
     pub(crate) fifo: Option<Fifo>,
+    pub(crate) files: Files,
     pub(crate) programs: Programs,
     /// The numbers of users and groups, for the node.
     pub(crate) accounts: Accounts,
@@ -202,10 +206,7 @@ impl Machine {
                 }
                 SIGTERM => self.inputs.push_back(Input::Operator(Command::Stop)),
                 SIGINT if self.parts.foreground => self.inputs.push_back(Input::Operator(Command::Stop)),
-                SIGHUP => {
-                    let text = "SIGHUP: this version cannot reread its configuration; nothing was changed";
-                    self.log.line(Level::Warn, text);
-                }
+                SIGHUP => self.parts.files.ask(None),
                 SIGUSR1 => self.set_debug(self.parts.debug.saturating_add(1)),
                 SIGUSR2 => self.set_debug(self.parts.debug.saturating_sub(1)),
                 _ => {}
@@ -216,6 +217,32 @@ impl Machine {
     fn set_debug(&mut self, level: u8) {
         self.parts.debug = level;
         self.log.line(Level::Info, format!("debug now set to {level} [pid {}]", std::process::id()));
+    }
+
+    /// Files that were read again because somebody asked for it, and who did.
+    pub(crate) fn next_files(&mut self) -> Option<(Box<Loaded>, Vec<Asker>)> {
+        self.parts.files.next()
+    }
+
+    /// Files that were read again, for the node, and what the machine itself does with them.
+    pub(crate) fn reload(&mut self, loaded: &Loaded, config: &Config, running: &Config, targets: Targets) {
+        let reload = Reload::new(config.clone(), loaded.ha_cf.clone(), loaded.haresources.clone());
+        let (log, before) = (config.log(), running.log());
+        let places = |log: &LogConfig| (log.logfile.clone(), log.debugfile.clone(), log.logfacility);
+        if places(log) != places(before) && !self.log.turn_to(targets) {
+            self.log.line(Level::Error, "the log is too busy to go elsewhere: reload once more");
+        }
+        self.inputs.push_back(Input::Reload(Box::new(reload)));
+        // Who the names of new lists are.
+        self.inputs.push_back(Input::Accounts(accounts::resolve(config)));
+        if log.debug != before.debug {
+            self.set_debug(log.debug);
+        }
+    }
+
+    /// Tells a client, if it is still there.
+    pub(crate) fn answer(&mut self, client: ClientId, answer: &serde_json::Value) {
+        self.parts.control.answer(client, answer);
     }
 
     fn read_load(&self) -> Option<LoadAverage> {
@@ -290,6 +317,7 @@ impl Machine {
                 Asked::Join(name) => self.parts.control.join(client, &name),
                 Asked::Say(message) => self.parts.control.say(client, message),
                 Asked::Node(request) => self.inputs.push_back(Input::Client { client, request }),
+                Asked::Reload => self.parts.files.ask(Some(client)),
                 Asked::Stop => {
                     self.inputs.push_back(Input::Operator(Command::Stop));
                     let text = "the node releases its resources and ends";

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::log::Log;
 use hb_core::time::Instant;
 use hb_core::trace::{Dropped, Head, State, Steps};
-use hb_core::{Action, Input, Level, Node};
+use hb_core::{Action, Input, Level, Node, Reload};
 use ring::{Ring, RingError};
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -61,7 +61,7 @@ pub struct Settings {
 /// What the loop asks of the thread.
 enum Order {
     /// A new segment; what was dropped before it.
-    Begin { state: Box<State>, dropped: Option<Dropped> },
+    Begin { state: Box<State>, reload: Option<Box<Reload>>, dropped: Option<Dropped> },
     /// Encoded steps of the present segment, and how many.
     Steps { bytes: Vec<u8>, steps: u64 },
 }
@@ -121,6 +121,8 @@ struct Active {
     buffered: u64,
     /// A step has begun and not ended.
     is_open: bool,
+    /// What the node was last told to reload: it is part of what the next segment begins with.
+    reload: Option<Box<Reload>>,
     /// Bytes of the present segment so far, its state not counted.
     segment: u64,
     segment_max: u64,
@@ -167,6 +169,7 @@ fn connect(settings: &Settings, head: Head, node: &Node, now: Instant) -> (Activ
         buffer: Vec::with_capacity(BATCH / 4),
         buffered: 0,
         is_open: false,
+        reload: None,
         segment: 0,
         segment_max: ring::segment_max(settings.size),
         hand_over_at: now.plus(HAND_OVER_EVERY),
@@ -239,6 +242,9 @@ impl Recorder {
 
 impl Active {
     fn begin(&mut self, now: Instant, input: &Input<'_>) {
+        if let Input::Reload(reload) = input {
+            self.reload = Some(reload.clone());
+        }
         match &mut self.mode {
             Mode::Dropping { steps, .. } => *steps = steps.saturating_add(1),
             Mode::Recording => match self.steps.begin(&mut self.buffer, now, input) {
@@ -317,7 +323,8 @@ impl Active {
         self.steps = Steps::after(&state);
         self.segment = 0;
         let steps = dropped.as_ref().map_or(0, |dropped| dropped.steps);
-        if self.queue.try_send(Order::Begin { state: Box::new(state), dropped }).is_err() {
+        let begin = Order::Begin { state: Box::new(state), reload: self.reload.clone(), dropped };
+        if self.queue.try_send(begin).is_err() {
             self.drop_on(now, steps, "the disk is too slow".into());
         }
     }
@@ -398,7 +405,10 @@ impl Writer {
     fn run(mut self, orders: &Receiver<Order>) {
         for order in orders {
             match order {
-                Order::Begin { state, dropped } => self.begin(&state, dropped),
+                Order::Begin { state, reload, dropped } => {
+                    self.head.reload = reload;
+                    self.begin(&state, dropped);
+                }
                 Order::Steps { bytes, steps } => {
                     self.write(&bytes, steps);
                     self.shared.waiting.fetch_sub(bytes.len() as u64, Ordering::Relaxed);

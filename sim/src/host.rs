@@ -2,8 +2,9 @@
 
 use crate::clock::{Clock, first_reading};
 use crate::engine::Engine;
-use crate::plan::HostPlan;
+use crate::plan::{HostPlan, Rewritten};
 use crate::world::Travelling;
+use hb_core::config::Config;
 use hb_core::ids::{Generation, NodeUuid, OpId};
 use hb_core::time::Instant;
 use hb_core::{Boot, Outcome};
@@ -38,6 +39,10 @@ pub(crate) struct Host {
     pub(crate) pulse: u64,
     /// Operations that ended while the machine stood still.
     pub(crate) standing: Vec<(u64, OpId)>,
+    /// How often a daemon has looked at its files again.
+    pub(crate) looks: usize,
+    /// What its files say that its daemon has read again since it was started: the next one starts with it.
+    pub(crate) reread: Option<Config>,
     /// Turns of the daemon that began late, for their luck.
     pub(crate) late_turns: u64,
     number: usize,
@@ -88,6 +93,8 @@ impl Host {
             wakes_at: Instant::FAR_FUTURE,
             pulse: 0,
             standing: Vec::new(),
+            looks: 0,
+            reread: None,
             late_turns: 0,
             number,
         }
@@ -111,6 +118,14 @@ impl Host {
         self.engine = Some(Engine::new(self.plan.kind, self.plan.config.clone(), boot));
         self.has_daemon = true;
         self.schedule = Schedule::Runs;
+    }
+
+    /// Its files as they are now, and what they say: somebody looks at them again.
+    pub(crate) fn look_at_files(&mut self) -> Rewritten {
+        let at = self.looks.min(self.plan.rewritten.len().saturating_sub(1));
+        self.looks += 1;
+        let first = || Rewritten { texts: self.plan.texts.clone(), config: Some(self.plan.config.clone()) };
+        self.plan.rewritten.get(at).cloned().unwrap_or_else(first)
     }
 
     pub(crate) fn write_generation(&mut self, generation: Generation) {

@@ -12,6 +12,7 @@ mod machines;
 mod outages;
 mod pings;
 mod recordings;
+mod reloads;
 mod scene;
 mod serial;
 mod tools;
@@ -28,7 +29,8 @@ fn tests() -> Vec<Test> {
     let world =
         [addresses::TESTS, announcements::TESTS, clients::TESTS, control::TESTS, machines::TESTS, outages::TESTS]
             .concat();
-    let daemons = [daemons::TESTS, pings::TESTS, recordings::TESTS, serial::TESTS, tools::TESTS].concat();
+    let daemons =
+        [daemons::TESTS, pings::TESTS, recordings::TESTS, reloads::TESTS, serial::TESTS, tools::TESTS].concat();
     [world, daemons].concat()
 }
 

@@ -175,10 +175,16 @@ fn our_own_compression_expands_to_what_the_original_compressed() {
 #[test]
 fn rejected_packets_are_refused_for_the_recorded_reason() {
     for_each("rejected.jsonl", |record| {
-        let refused = record.keyring(record.current).verify(&record.packet).map(Message::parse);
+        let keyring = record.keyring(record.current);
+        if record.name == "rejected/nkey2own" {
+            // Ours: signed with another of the receiver's keys, by a node that changed its outbound one first.
+            let accepted = keyring.verify(&record.packet).expect("ours accepts it");
+            assert!(!accepted.is_heard_by_the_original());
+            return;
+        }
+        let refused = keyring.verify(&record.packet).map(Message::parse);
         let auth = |error| Err(VerifyError::Auth(error));
         let expected = match &*record.name {
-            "rejected/nkey2own" => auth(AuthError::WrongDigest { key: 2 }),
             "rejected/unsigned" | "rejected/cunsigned" => auth(AuthError::Unsigned),
             "rejected/crlf" | "rejected/badsig" => auth(AuthError::WrongDigest { key: 1 }),
             "rejected/ts0" => Ok(Some(WireError::BadValue { field: "ts" })),

@@ -43,7 +43,8 @@ impl Keyring {
         }
         let mut signed = wire::encode(&fields, Format::Netstring).ok()?;
         let prepared = self.prepared(authentic.key).ok()?;
-        let digest = prepared.crossed.digest(|sink| wire::Sink::put(sink, &signed));
+        let maker = if authentic.is_heard_by_the_original() { &prepared.crossed } else { &prepared.own };
+        let digest = maker.digest(|sink| wire::Sink::put(sink, &signed));
         wire::put_netstring(&mut signed, &signature_text(authentic.key, digest.as_bytes()));
         Some(signed)
     }

@@ -77,13 +77,13 @@ impl Keyring {
     }
 
     /// Makes `auth` the signature over the classic lines of all other fields (WIRE 6.3).
-    fn sign_inside(&self, fields: &mut Fields<'_>) {
+    pub(super) fn sign_inside(&self, fields: &mut Fields<'_>) {
         let signature = self.signature(|sink| wire::digest_lines(sink, fields));
         fields.set_only("auth", Value::Text(Cow::Owned(signature)));
     }
 
     /// Appends the signature over the whole message (WIRE 6.3).
-    fn sign_outside(&self, packet: &mut Vec<u8>) {
+    pub(super) fn sign_outside(&self, packet: &mut Vec<u8>) {
         let signature = self.signature(|sink| sink.put(packet));
         wire::put_netstring(packet, &signature);
     }

@@ -84,14 +84,57 @@ fn hmacs_have_the_values_of_rfc_2202() {
 }
 
 #[test]
-fn a_netstring_is_checked_with_the_method_it_names_and_our_own_secret() {
+fn a_netstring_is_checked_with_the_method_it_names_and_our_own_secret_or_the_named_one() {
     let ours = ring(1, &[(1, Method::Sha1, "one"), (2, Method::Md5, "two")]);
     let signed_by = |secret| {
         let sealed = ring(2, &[(2, Method::Md5, secret)]).seal(message(), Framing::Datagram, &NETSTRING).unwrap();
-        ours.verify(&sealed).map(|authentic| authentic.key())
+        ours.verify(&sealed).map(|authentic| (authentic.key(), authentic.is_heard_by_the_original()))
     };
-    assert_eq!(signed_by("one"), Ok(2));
-    assert_eq!(signed_by("two"), Err(VerifyError::Auth(AuthError::WrongDigest { key: 2 })));
+    assert_eq!(signed_by("one"), Ok((2, true)));
+    assert_eq!(signed_by("two"), Ok((2, false)));
+    assert_eq!(signed_by("three"), Err(VerifyError::Auth(AuthError::WrongDigest { key: 2 })));
+}
+
+#[test]
+fn keys_roll_over_without_a_packet_that_is_refused() {
+    let old: &[(u8, Method, &str)] = &[(1, Method::Sha1, "one")];
+    let both: &[(u8, Method, &str)] = &[(1, Method::Sha1, "one"), (2, Method::Sha1, "two")];
+    let new: &[(u8, Method, &str)] = &[(2, Method::Sha1, "two")];
+    let steps = [ring(1, old), ring(1, both), ring(2, both), ring(2, new)];
+    for how in [&CLASSIC, &NETSTRING] {
+        for framing in [Framing::Datagram, Framing::Serial] {
+            for (step, ours) in steps.iter().enumerate() {
+                // Others are at most one step ahead or behind.
+                for theirs in &steps[step.saturating_sub(1)..(step + 2).min(steps.len())] {
+                    let sealed = ours.seal(message(), framing, how).unwrap();
+                    assert!(theirs.verify(&sealed).is_ok(), "{ours:?} to {theirs:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_signed_before_a_change_is_signed_anew() {
+    let (before, after) = (ring(1, &[(1, Method::Sha1, "one")]), ring(2, &[(2, Method::Md5, "two")]));
+    for how in [&CLASSIC, &NETSTRING] {
+        for framing in [Framing::Datagram, Framing::Serial, Framing::Echo] {
+            let sealed = before.seal(message(), framing, how).unwrap();
+            let again = after.rekey(&sealed).unwrap();
+            assert_eq!(again, *after.seal(message(), framing, how).unwrap());
+        }
+    }
+    assert_eq!(after.rekey(b"noise"), None);
+}
+
+#[test]
+fn a_keyring_is_restricted_to_entries_it_has() {
+    let all = ring(2, &[(1, Method::Sha1, "one"), (2, Method::Md5, "two")]);
+    let entries = |current, methods: &[(u8, Method)]| Entries { current, methods: methods.to_vec() };
+    let restricted = all.restricted_to(&entries(1, &[(1, Method::Sha1)]));
+    assert_eq!(restricted, Some(ring(1, &[(1, Method::Sha1, "one")])));
+    assert_eq!(all.restricted_to(&entries(1, &[(1, Method::Md5)])), None);
+    assert_eq!(all.restricted_to(&entries(3, &[(1, Method::Sha1)])), None);
 }
 
 #[test]

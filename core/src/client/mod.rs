@@ -252,7 +252,6 @@ impl Clients {
     }
 
     /// The packets of others that are kept, to sign them anew.
-    #[cfg(feature = "trace")]
     pub(crate) fn frames_mut(&mut self) -> impl Iterator<Item = &mut Frame> {
         self.held.iter_mut().map(|held| &mut held.frame)
     }

@@ -6,6 +6,7 @@
 //! | `ha_cf`, `directives` | ha.cf, CLUSTER i.1 and i.2 | nodes, media, [`Settings`] |
 //! | [`haresources`] | haresources, CLUSTER d.1 | [`Group`]s |
 //! | [`authkeys`] | authkeys, CLUSTER i.3, WIRE 6.1 | [`Keyring`] |
+//! | [`plan`] | two configurations | what a running node can apply of the second |
 //!
 //! Invariants of a [`Config`]:
 //! - the local node is one of the nodes; names are lower-cased and unique; there are at most 100,
@@ -22,6 +23,7 @@ mod directives;
 mod ha_cf;
 pub mod haresources;
 mod media;
+pub mod plan;
 pub mod settings;
 mod text;
 pub mod timing;
@@ -35,6 +37,7 @@ use core::time::Duration;
 pub use clients::{ApiAuth, Program};
 pub use diagnostic::{Code, Diagnostic, FileName, Severity, Span};
 pub use haresources::{AddressClass, Group, Resource, ScriptCall, VirtualIp};
+pub use plan::{Change, Plan, Takes};
 pub use settings::{Facility, Failback, GenerationMethod, LogConfig, Settings, UuidFrom};
 pub use timing::{Intervals, Timing, TimingError};
 
@@ -49,6 +52,24 @@ pub struct SourceText<'a> {
     pub name: &'a str,
     /// The file's content, whatever it is.
     pub bytes: &'a [u8],
+}
+
+/// A text of the configuration, as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
+pub struct Text {
+    /// The file's name for messages.
+    pub name: String,
+    /// Its content.
+    #[cfg_attr(feature = "trace", serde(serialize_with = "crate::trace::serialize_bytes"))]
+    pub bytes: Vec<u8>,
+}
+
+impl Text {
+    /// To be read.
+    pub fn source(&self) -> SourceText<'_> {
+        SourceText { name: &self.name, bytes: &self.bytes }
+    }
 }
 
 /// Everything a configuration is read from.

@@ -74,7 +74,6 @@ impl History {
     }
 
     /// The messages, oldest first, to sign them anew; the chain stays as it is.
-    #[cfg(feature = "trace")]
     pub(crate) fn frames_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Frame> {
         self.kept.iter_mut().map(|kept| &mut kept.frame)
     }

@@ -66,7 +66,6 @@ impl Sender {
     }
 
     /// What was sent, to sign it anew.
-    #[cfg(feature = "trace")]
     pub(crate) fn history_mut(&mut self) -> &mut History {
         &mut self.history
     }

@@ -215,7 +215,7 @@ impl Node {
     // --- death
 
     /// Sets the time at which `node` is dead if it stays silent.
-    fn rearm_death(&mut self, node: NodeId) {
+    pub(super) fn rearm_death(&mut self, node: NodeId) {
         let Some(peer) = self.nodes.get(node) else { return };
         if peer.liveness != Liveness::Dead {
             let at = peer.dead_at(&self.config, self.started, self.life.is_started());

@@ -11,6 +11,7 @@
 //! | `resources.rs` | the rule book's intents carried out, operators answered |
 //! | `clients.rs` | clients of the API: sign-on, questions, leaving |
 //! | `relay.rs` | what clients say to the cluster and hear from it |
+//! | `reload.rs` | new files for a running node |
 //! | `programs.rs` | programs that run beside the daemon |
 //! | `status.rs` | the read-only view |
 //! | `snapshot.rs` | the state as data, for recordings (feature `trace`) |
@@ -26,6 +27,7 @@ mod life;
 mod pings;
 mod programs;
 mod relay;
+mod reload;
 mod resources;
 mod situation;
 #[cfg(feature = "trace")]
@@ -196,6 +198,7 @@ impl Node {
             Input::ApiMessage { client, bytes } => self.on_api_message(client, bytes),
             Input::ApiClosed { client, why } => self.on_api_closed(client, why),
             Input::Fifo { bytes } => self.on_fifo(bytes),
+            Input::Reload(reload) => self.on_reload(&reload),
             Input::ProgramEnded { program, end } => self.on_program_ended(program, &end),
         }
         self.decide();

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::action::Frame;
-use crate::auth::Framing;
+use crate::auth::{Framing, Keyring};
 use crate::ids::{ClientId, Generation, MediumId, NodeUuid, OpId};
 use crate::input::{Carrier, Command, Failure, LoadAverage, Outcome, Request, Which};
 use crate::node::Boot;
@@ -38,8 +38,31 @@ fn head() -> Head {
         ha_cf: Text { name: "ha.cf".into(), bytes: HA_CF.into() },
         haresources: Some(Text { name: "haresources".into(), bytes: HARESOURCES.into() }),
         entries: Entries::of(config("h1").keyring()),
+        reload: None,
         dropped: None,
     }
+}
+
+/// Files that the recorded node is told to reload, one after the other: the cluster changes its key and comes back.
+fn reloaded(local_name: &str, number: u8) -> Reload {
+    let (authkeys, deadtime): (&[u8], _) = match number % 3 {
+        0 => (b"auth 1\n1 md5 another-word\n2 sha1 the-secret-of-the-test\n", b'3'),
+        1 => (b"auth 1\n1 md5 another-word\n", b'4'),
+        _ => (AUTHKEYS, b'2'),
+    };
+    let mut ha_cf = HA_CF.to_vec();
+    let at = HA_CF.windows(10).position(|window| window == b"deadtime 2").unwrap();
+    ha_cf[at + 9] = deadtime;
+    let haresources = SourceText { name: "haresources", bytes: HARESOURCES };
+    let ha_cf = Text { name: "ha.cf".into(), bytes: ha_cf };
+    let sources = Sources {
+        local_name,
+        ha_cf: ha_cf.source(),
+        haresources: Some(haresources),
+        authkeys: SourceText { name: "authkeys", bytes: authkeys },
+    };
+    let config = Config::read(&sources).config.expect("the texts are right");
+    Reload::new(config, ha_cf.clone(), Some(Text { name: "haresources".into(), bytes: HARESOURCES.into() }))
 }
 
 fn node(name: &str, number: u8, now: Instant) -> Node {
@@ -64,6 +87,7 @@ enum Turn {
     FailNext,
     Clock,
     Segment,
+    Reload,
     Stop,
 }
 
@@ -77,6 +101,7 @@ fn turn() -> impl Strategy<Value = Turn> {
         1 => Just(Turn::FailNext),
         1 => Just(Turn::Clock),
         2 => Just(Turn::Segment),
+        2 => Just(Turn::Reload),
         1 => Just(Turn::Stop),
     ]
 }
@@ -91,6 +116,8 @@ struct Run {
     out: Vec<u8>,
     steps: Steps,
     recorded: usize,
+    reloads: u8,
+    head: Head,
 }
 
 impl Run {
@@ -101,7 +128,18 @@ impl Run {
         let mut out = Vec::new();
         begin(&mut out, &head(), &state).unwrap();
         let steps = Steps::after(&state);
-        Run { now, nodes, wire: VecDeque::new(), cut: false, fail_next: false, out, steps, recorded: 0 }
+        Run {
+            now,
+            nodes,
+            wire: VecDeque::new(),
+            cut: false,
+            fail_next: false,
+            out,
+            steps,
+            recorded: 0,
+            reloads: 0,
+            head: head(),
+        }
     }
 
     fn step(&mut self, which: usize, input: Input<'_>) {
@@ -171,8 +209,18 @@ impl Run {
             }
             Turn::Segment => {
                 let state = State::of(&self.nodes[0]);
-                begin(&mut self.out, &head(), &state).unwrap();
+                begin(&mut self.out, &self.head, &state).unwrap();
                 self.steps = Steps::after(&state);
+            }
+            Turn::Reload => {
+                for (which, name) in [(0, "h1"), (1, "h2")] {
+                    let reload = Box::new(reloaded(name, self.reloads));
+                    if which == 0 {
+                        self.head.reload = Some(reload.clone());
+                    }
+                    self.step(which, Input::Reload(reload));
+                }
+                self.reloads += 1;
             }
             Turn::Stop => self.step(0, Input::Operator(Command::Stop)),
         }
@@ -192,7 +240,9 @@ fn golden() -> Run {
         Turn::Cut(false),
         Turn::Pass(2500),
         Turn::Standby,
-        Turn::Pass(1500),
+        Turn::Pass(500),
+        Turn::Reload,
+        Turn::Pass(1000),
         Turn::Stop,
         Turn::Pass(1500),
     ]);
@@ -213,7 +263,8 @@ fn replay(bytes: &[u8]) -> Result<(usize, u64), String> {
                 node = Some(restored);
             }
             Entry::Step(step) => {
-                let actions: Vec<Action> = node.as_mut().expect("a segment").handle(step.now, step.input).collect();
+                let input = step.input.with_keys(text("authkeys", AUTHKEYS)).map_err(|error| error.to_string())?;
+                let actions: Vec<Action> = node.as_mut().expect("a segment").handle(step.now, input).collect();
                 if Made::of(&actions) != step.made {
                     return Err(format!("step {steps}: {:?} is not {actions:?}", step.made));
                 }
@@ -241,7 +292,7 @@ proptest! {
         run.turn(Turn::Segment);
         let at = run.out.len();
         let mut bytes = Vec::new();
-        begin(&mut bytes, &head(), &State::of(&run.nodes[0])).unwrap();
+        begin(&mut bytes, &run.head, &State::of(&run.nodes[0])).unwrap();
         run.turns(&later);
         bytes.extend_from_slice(&run.out[at..]);
         prop_assert_eq!(replay(&bytes).map(|(_, digest)| digest), Ok(run.nodes[0].digest()));
@@ -305,8 +356,39 @@ fn a_state_signed_anew_restores_with_the_new_keys_only() {
 }
 
 #[test]
+fn a_recording_goes_on_across_reloads_with_the_keys_of_all_of_them() {
+    let mut run = Run::new();
+    for _ in 0..3 {
+        run.turns(&[Turn::Pass(1000), Turn::Reload, Turn::Pass(1000), Turn::Segment]);
+    }
+    assert_eq!(replay(&run.out), Ok((run.recorded, run.nodes[0].digest())));
+    // While only key 1 was known, a segment needs no other; what its keys do not fit is said.
+    let (mut run, keys) = (Run::new(), text("authkeys", b"auth 1\n1 md5 another-word\n"));
+    run.turns(&[Turn::Pass(1000), Turn::Reload, Turn::Reload, Turn::Segment]);
+    let entries: Vec<_> = Reader::new(&run.out).map(Result::unwrap).collect();
+    let [Entry::Segment(first), .., Entry::Segment(last)] = &entries[..] else { panic!() };
+    assert!(matches!(first.restore(keys), Err(RestoreError::OtherEntries { .. })));
+    assert_eq!(last.restore(keys).unwrap().digest(), run.nodes[0].digest());
+}
+
+#[test]
+fn a_reload_without_its_keys_changes_nothing() {
+    let mut run = Run::new();
+    run.turns(&[Turn::Pass(1000), Turn::Reload]);
+    let before = run.nodes[0].config().clone();
+    let recorded = Reader::new(&run.out).find_map(|entry| match entry.unwrap() {
+        Entry::Step(Step { input: Input::Reload(reload), .. }) => Some(reload),
+        _ => None,
+    });
+    run.step(0, Input::Reload(recorded.unwrap()));
+    assert_eq!(*run.nodes[0].config(), before);
+}
+
+#[test]
 fn no_secret_is_in_a_recording() {
-    let bytes = golden().out;
+    let mut run = golden();
+    run.turns(&[Turn::Reload, Turn::Segment]);
+    let bytes = run.out;
     for secret in ["another-word", "the-secret-of-the-test"] {
         assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()));
     }
@@ -342,7 +424,7 @@ fn the_golden_recording_is_read_and_written_as_ever() {
     }
     let golden: &[u8] = include_bytes!("golden.trace");
     assert!(golden == rewritten(golden), "the encoding of a recording has changed");
-    assert_eq!(Reader::new(golden).count(), 121);
+    assert_eq!(Reader::new(golden).count(), 124);
 }
 
 /// A short recording with two segments.

@@ -31,19 +31,13 @@ fn wrong_digest(key: u8, packet: &Decoded<'_>, keyring: &Keyring) -> String {
     }
     if packet.format == Format::Netstring {
         let with_secret_of = |index| keyring.with_current(index).is_ok_and(|ring| ring.authenticate(packet).is_ok());
-        if key != current && with_secret_of(key) {
-            return format!(
-                "signed with the right secret of key {key}, but our auth line says {current}: UDP packets are checked \
-                 with the secret of the receiver's own key; write the same auth line on all nodes"
-            );
-        }
         if let Some((index, _)) = keyring.methods().find(|(index, _)| *index != current && with_secret_of(*index)) {
             return format!("signed with the secret that is key {index} here: the nodes number their keys differently");
         }
         if key != current {
             return format!(
-                "wrong digest: the packet names key {key} ({method}), and UDP packets are checked with that method and \
-                 the secret of our own auth line, key {current}; the secrets differ, or the packet was changed"
+                "wrong digest: the packet names key {key} ({method}), and neither the secret of that key nor that of our own \
+                 auth line, key {current}, makes it; the secrets differ, or the packet was changed"
             );
         }
     }

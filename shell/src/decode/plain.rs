@@ -29,11 +29,18 @@ pub(super) fn write(out: &mut impl Write, number: usize, finding: &Finding<'_>, 
             let method = keyring.methods().find(|(index, _)| *index == key);
             let method = method.map(|(_, method)| method.to_string()).unwrap_or_default();
             writeln!(out, "authentic (key {key}, {method})")?;
-            // A receiver would still drop it.
-            if let Err(error) =
-                keyring.verify(finding.bytes).map_or(Ok(()), |checked| Message::parse(checked).map(|_| ()))
-            {
-                writeln!(out, "   a receiver ignores it: {error}")?;
+            if let Ok(checked) = keyring.verify(finding.bytes) {
+                if !checked.is_heard_by_the_original() {
+                    let current = keyring.current();
+                    writeln!(
+                        out,
+                        "   a 3.0.6 whose auth line says {current} ignores it: over UDP it hears its own key only"
+                    )?;
+                }
+                // A receiver would still drop it.
+                if let Err(error) = Message::parse(checked) {
+                    writeln!(out, "   a receiver ignores it: {error}")?;
+                }
             }
         }
         _ => writeln!(out, "NOT AUTHENTIC")?,

@@ -68,6 +68,8 @@ fn every_rejected_packet_is_reported_with_its_reason() {
         let [found] = &found[..] else { panic!("{found:?}") };
         let word = match record["name"].as_str().unwrap() {
             "rejected/unsigned" | "rejected/cunsigned" => "unsigned",
+            // Signed with another of the receiver's keys: ours hears it.
+            "rejected/nkey2own" => "ok",
             _ if record["stage"] == "auth" => "bad",
             _ => "ok",
         };
@@ -105,9 +107,14 @@ fn a_refused_signature_says_what_differs_between_the_nodes() {
         ours,
         "signed with key 4, which this authkeys lacks (it has 1 sha1, 2 md5, 3 crc)",
     );
-    explains("auth 2\n2 md5 two\n", ours, "right secret of key 2, but our auth line says 1");
     explains("auth 2\n2 md5 three\n", ours, "the packet names key 2 (md5)");
     explains("auth 1\n1 sha1 two\n", ours, "the secret that is key 2 here");
+}
+
+#[test]
+fn a_key_that_only_our_own_nodes_hear_is_named() {
+    let found = decode("auth 1\n1 sha1 one\n2 md5 two\n", false, &json::hex(&status("auth 2\n2 md5 two\n")));
+    assert!(found.contains("authentic (key 2, md5)\n   a 3.0.6 whose auth line says 1 ignores it"), "{found}");
 }
 
 #[test]

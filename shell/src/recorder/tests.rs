@@ -41,6 +41,7 @@ impl Scene {
             ha_cf: Text { name: "ha.cf".into(), bytes: HA_CF.into() },
             haresources: None,
             entries: Entries::of(config.keyring()),
+            reload: None,
             dropped: None,
         };
         let now = Instant::from_nanos(1_000_000_000);

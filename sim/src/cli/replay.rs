@@ -207,6 +207,7 @@ fn input_text(input: &Input<'_>) -> Option<String> {
         Input::ApiMessage { client, bytes } => Some(format!("API client {} says {}", client.0, message_text(bytes))),
         Input::ApiClosed { client, why } => Some(format!("API client {} is gone: {why:?}", client.0)),
         Input::Fifo { bytes } => Some(format!("FIFO: {}", message_text(bytes))),
+        Input::Reload(reload) => Some(format!("the files are read again, authkeys has [{}]", reload.entries())),
         Input::ProgramEnded { program, end } => Some(format!("program {}: {end:?}", program.0)),
     }
 }

@@ -181,6 +181,12 @@ impl Model {
             }
             Input::WallClock(time) => self.wall_clock = (self.now, time),
             Input::Load(load) => self.load = load,
+            // What it does then is decided by its host: it rereads authkeys, restarts, or exits (CLUSTER b.7).
+            Input::Reload(reload) => {
+                if let Some(new) = reload.config() {
+                    self.config = Constant::new(self.config.renewed(new));
+                }
+            }
             // Clients of the API and programs are no part of the model.
             Input::Carrier { .. }
             | Input::Accounts(_)

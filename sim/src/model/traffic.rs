@@ -303,6 +303,9 @@ impl Model {
 /// `hb_takeover failback` is no set of groups; the original passes the word on untranslated (CLUSTER c.8).
 fn read<'a>(config: &Config, bytes: &'a [u8]) -> Result<Message<'a>, String> {
     let authentic = config.keyring().verify(bytes).map_err(|error| error.to_string())?;
+    if !authentic.is_heard_by_the_original() {
+        return Err(format!("the digest made with key {} is wrong", authentic.key()));
+    }
     let fields = authentic.fields();
     let has = |name: &str, word: &str| fields.text(name).is_some_and(|text| **text == *word.as_bytes());
     if has("t", "hb_takeover") && has("rsc_hold", Which::Failback.word()) {

@@ -74,8 +74,8 @@ pub struct HostPlan {
     pub watchdog: Option<Duration>,
     /// The fencing device that resets this machine.
     pub device: Option<Device>,
-    /// Its files as they are when the daemon looks at them again.
-    pub rewritten: Option<Rewritten>,
+    /// Its files as they are when the daemon looks at them again, for the first time and so on; the last ones stay.
+    pub rewritten: Vec<Rewritten>,
 }
 
 /// Files that were edited while the daemon ran.

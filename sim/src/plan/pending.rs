@@ -3,7 +3,6 @@
 //! They are written with what is wanted, and run with all others. One that starts to pass fails the tests until it is
 //! taken off this list, so that the list never grows old.
 
-const RELOAD: &str = "needs reload: SIGHUP and `heartbeat -r` while everything is served";
 const GUARD: &str = "needs the resource manager: a guard process that outlives the daemon";
 const CLEAN_START: &str = "needs the resource manager: what runs already at the start must be found and cleaned up";
 const BAD_AUTH: &str =
@@ -23,8 +22,6 @@ pub const PENDING: &[(&str, &str)] = &[
     ("S10", CLEAN_START),
     ("F14", GUARD),
     ("F15", CLEAN_START),
-    ("F19", RELOAD),
-    ("F20", RELOAD),
     ("P4", CONFLICT),
     ("P6", ONE_WAY),
     ("P10", FENCING),

@@ -88,8 +88,15 @@ impl Plan {
                 print(&format!("{section} {name}"), &texts[at])?;
             }
             for host in &self.hosts {
-                if let Some(rewritten) = host.rewritten.as_ref().filter(|new| new.texts[at] != host.texts[at]) {
-                    print(&format!("write {} {section}", host.config.local_name()), &rewritten.texts[at])?;
+                let mut later: Vec<&String> = host.rewritten.iter().map(|new| &new.texts[at]).collect();
+                while later.last().is_some_and(|last| later.len() > 1 && *last == later[later.len() - 2]) {
+                    later.pop();
+                }
+                if later == [&host.texts[at]] {
+                    continue;
+                }
+                for text in later {
+                    print(&format!("write {} {section}", host.config.local_name()), text)?;
                 }
             }
         }

@@ -4,7 +4,7 @@
 //! title TEXT                        what it is about
 //! base C2|C3|C3s                    the texts of the catalogue's pair and of its two clusters of three, with labels
 //! ha.cf [NODE]: | haresources [NODE]: | authkeys [NODE]:   the indented lines that follow are that file, for all nodes or one
-//! write NODE FILE:                  its text when `restart` or `reload` looks at it again
+//! write NODE FILE:                  its text when `restart` or `reload` looks at it again; once more: the next time
 //! set DIRECTIVE VALUE...            a line of ha.cf; replaces the one there is, unless it may stand there several times
 //! set-on NODE DIRECTIVE VALUE...    the same for one node
 //! group LABEL KEY                   a short name
@@ -137,8 +137,8 @@ pub(super) struct Parser<'t> {
     /// Why a daemon does not start with these files.
     refusals: Vec<Diagnostic>,
     files: [File; 3],
-    /// Texts that are there later, by node.
-    later: [Vec<(String, String)>; 3],
+    /// Texts that are there later, one after the other, by node.
+    later: [Vec<(String, Vec<String>)>; 3],
     no_scripts: Vec<String>,
     /// The problem for which the files must be refused, as written.
     refused: Option<Word<'t>>,
@@ -158,7 +158,7 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Plan, Vec<Diagnostic>> {
         problems: Vec::new(),
         refusals: Vec::new(),
         files: <[File; 3]>::default(),
-        later: <[Vec<(String, String)>; 3]>::default(),
+        later: <[Vec<(String, Vec<String>)>; 3]>::default(),
         no_scripts: Vec::new(),
         refused: None,
         resources: BTreeSet::new(),
@@ -202,7 +202,7 @@ impl<'t> Parser<'t> {
             let Some(first) = words.first().copied() else { continue };
             section = heading(&words);
             if let Some(section) = &section {
-                self.text(section).clear();
+                self.begin(section);
                 if section.is_later {
                     // A node that does not exist is reported with the other lines.
                     self.lines.push(words);
@@ -238,12 +238,29 @@ impl<'t> Parser<'t> {
         let Some(node) = section.node.as_deref().filter(|_| section.is_later) else {
             return self.files[section.file].text(section.node.as_deref());
         };
-        let texts = &mut self.later[section.file];
+        let texts = self.later(section.file, node);
+        if texts.is_empty() {
+            texts.push(String::new());
+        }
+        let last = texts.len() - 1;
+        &mut texts[last]
+    }
+
+    /// The texts that are there later; each heading begins another.
+    fn later(&mut self, file: usize, node: &str) -> &mut Vec<String> {
+        let texts = &mut self.later[file];
         let at = texts.iter().position(|(name, _)| name == node).unwrap_or_else(|| {
-            texts.push((node.to_owned(), String::new()));
+            texts.push((node.to_owned(), Vec::new()));
             texts.len() - 1
         });
         &mut texts[at].1
+    }
+
+    fn begin(&mut self, section: &Section) {
+        match section.node.as_deref().filter(|_| section.is_later) {
+            Some(node) => self.later(section.file, node).push(String::new()),
+            None => self.text(section).clear(),
+        }
     }
 
     fn base(&mut self, first: Word<'_>, rest: &[Word<'_>]) {
@@ -343,7 +360,7 @@ impl HostPlan {
             guard: None,
             watchdog: None,
             device: None,
-            rewritten: None,
+            rewritten: Vec::new(),
         }
     }
 }

@@ -255,6 +255,18 @@ impl Run<'_> {
     fn step(&mut self, file: &str, step: Step<'_>) -> ControlFlow<()> {
         self.step += 1;
         let Step { now, input, made } = step;
+        if self.node.is_none() {
+            return ControlFlow::Continue(());
+        }
+        let input = match input.with_keys(self.keys.source()) {
+            Ok(input) => input,
+            Err(error) => {
+                let text = format!("what follows a reload is passed over: {}", self.refusal(&error));
+                note(&mut self.outcome.notes, file, text);
+                self.node = None;
+                return ControlFlow::Continue(());
+            }
+        };
         let Some(node) = &mut self.node else { return ControlFlow::Continue(()) };
         let actions: Vec<Action> = node.handle(now, input.clone()).collect();
         if Made::of(&actions) != made {

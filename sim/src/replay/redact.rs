@@ -67,13 +67,15 @@ impl Redacting<'_> {
 
     fn try_begin(&mut self, segment: &Segment, before: Option<(Node, Node, Steps)>) -> Result<(), String> {
         let old = segment.restore(self.keys.source()).map_err(|error| error.to_string())?;
-        let entries = Entries::of(old.config().keyring());
         if self.out.authkeys.is_empty() {
-            self.out.authkeys = authkeys(&entries, self.random);
+            // All that were given: a reload in the recording may have others than its beginning.
+            let given = keyring(self.keys).ok_or("the keys cannot be read")?;
+            self.out.authkeys = authkeys(&Entries::of(&given), self.random);
         }
-        let new_keys = Keys { name: "the new authkeys".to_owned(), text: self.out.authkeys.clone().into_bytes() };
-        let to = keyring(&new_keys).filter(|to| Entries::of(to) == entries);
-        let to = to.ok_or("its authkeys has other entries than that of the segments before")?;
+        let new_keys = self.new_keys();
+        let entries = Entries::of(old.config().keyring());
+        let to = keyring(&new_keys).and_then(|to| to.restricted_to(&entries));
+        let to = to.ok_or("its authkeys has other entries than those that are given")?;
         // Digests of a state include all packets it ever sent; so what goes on is taken from the node that sent them.
         let state = match before.filter(|(before, ..)| before.digest() == old.digest()) {
             Some((_, new, _)) => State::of(&new),
@@ -88,10 +90,24 @@ impl Redacting<'_> {
         Ok(())
     }
 
+    fn new_keys(&self) -> Keys {
+        Keys { name: "the new authkeys".to_owned(), text: self.out.authkeys.clone().into_bytes() }
+    }
+
     fn step(&mut self, file: &str, step: Step<'_>) {
+        let new_keys = self.new_keys();
         let Some((old, new, steps)) = &mut self.life else { return };
         let Step { now, input, made } = step;
-        let actions: Vec<Action> = old.handle(now, input.clone()).collect();
+        let (theirs, ours) = (input.clone().with_keys(self.keys.source()), input.with_keys(new_keys.source()));
+        let (input, ours) = match (theirs, ours) {
+            (Ok(theirs), Ok(ours)) => (theirs, ours),
+            (Err(error), _) | (_, Err(error)) => {
+                self.life = None;
+                note(&mut self.out.notes, file, format!("left out: what follows a reload: {error}"));
+                return;
+            }
+        };
+        let actions: Vec<Action> = old.handle(now, input).collect();
         if Made::of(&actions) != made {
             self.life = None;
             note(
@@ -102,7 +118,7 @@ impl Redacting<'_> {
             return;
         }
         let resigned;
-        let input = match input {
+        let input = match ours {
             Input::Frame { medium, bytes } => {
                 resigned = old.config().keyring().resign(bytes, new.config().keyring());
                 Input::Frame { medium, bytes: &resigned }

@@ -4,11 +4,11 @@ use super::{Due, World};
 use crate::check::Fact;
 use crate::ground::Power;
 use crate::host::Schedule;
-use crate::plan::{DeviceDoes, Event};
+use crate::plan::{DeviceDoes, EngineKind, Event, Rewritten, configure};
 use crate::recording::What;
-use hb_core::config::Resource;
+use hb_core::config::{Resource, Text};
 use hb_core::ids::ClientId;
-use hb_core::{Command, Input, Level, Request};
+use hb_core::{Command, Input, Level, Reload, Request};
 use std::cmp::Reverse;
 
 impl World {
@@ -79,6 +79,10 @@ impl World {
         for resource in left {
             self.set_running(host, resource, None);
         }
+        if let Some(config) = self.hosts[host].reread.take() {
+            self.plan.hosts[host].config = config.clone();
+            self.hosts[host].plan.config = config;
+        }
         self.hosts[host].start(self.now, self.seed);
         self.step(host, Input::Wake);
     }
@@ -120,20 +124,43 @@ impl World {
             return;
         }
         self.end(host);
-        if let Some(rewritten) = self.hosts[host].plan.rewritten.clone() {
-            let Some(config) = rewritten.config else { return };
-            self.plan.hosts[host].config = config.clone();
-            self.hosts[host].plan.config = config;
+        if self.hosts[host].plan.rewritten.is_empty() {
+            return self.start(host);
         }
+        let Some(config) = self.hosts[host].look_at_files().config else { return };
+        self.hosts[host].reread = Some(config);
         self.start(host);
     }
 
-    /// As the shell answers SIGHUP.
+    /// As the shell answers SIGHUP; as 3.0.6 does (CLUSTER b.7).
     fn reload(&mut self, host: usize) {
-        if self.hosts[host].engine.is_some() && self.hosts[host].schedule == Schedule::Runs {
-            let text = "SIGHUP: this version cannot reread its configuration; nothing was changed";
-            self.note(|| What::Said(host, Level::Warn, text.to_owned()));
+        if self.hosts[host].engine.is_none() || self.hosts[host].schedule != Schedule::Runs {
+            return;
         }
+        let before = self.hosts[host].plan.texts.clone();
+        let Rewritten { texts, config } = self.hosts[host].look_at_files();
+        let is_model = self.hosts[host].plan.kind == EngineKind::Model;
+        let Some(config) = config else {
+            for problem in configure(&self.hosts[host].name, &texts).err().into_iter().flatten() {
+                self.said(host, Level::Error, problem.to_string());
+            }
+            if is_model && texts[0] == before[0] && texts[2] != before[2] {
+                self.said(host, Level::Error, "Authentication reparsing error, exiting.".to_owned());
+                return self.end(host);
+            }
+            let text = "Configuration error: nothing was changed, the old files stay in use.";
+            return self.said(host, Level::Error, text.to_owned());
+        };
+        self.hosts[host].reread = Some(config.clone());
+        if is_model && texts[0] != before[0] {
+            self.end(host);
+            return self.start(host);
+        }
+        self.hosts[host].plan.texts.clone_from(&texts);
+        let [ha_cf, haresources, _] = texts;
+        let text = |name: &str, text: String| Text { name: name.to_owned(), bytes: text.into_bytes() };
+        let reload = Reload::new(config, text("ha.cf", ha_cf), Some(text("haresources", haresources)));
+        self.order(host, Input::Reload(Box::new(reload)));
     }
 
     /// An order reaches the daemon if it runs; one that is not scheduled never hears of it.

@@ -62,7 +62,7 @@ impl World {
         }
     }
 
-    fn said(&mut self, host: usize, level: Level, text: String) {
+    pub(super) fn said(&mut self, host: usize, level: Level, text: String) {
         text.hash(&mut self.hasher);
         self.note(|| What::Said(host, level, text));
     }

@@ -82,17 +82,18 @@ impl Parser<'_> {
         (configure(name, &rest).ok(), problems)
     }
 
-    fn rewritten(&mut self, name: &str, host: &HostPlan) -> Option<Rewritten> {
-        let later = |at: usize| self.later[at].iter().find(|(node, _)| node == name).map(|(_, text)| text.clone());
-        let new: [Option<String>; 3] = std::array::from_fn(later);
-        if new.iter().all(Option::is_none) {
-            return None;
-        }
-        let mut at = 0;
-        let texts = new.map(|new| {
-            at += 1;
-            new.unwrap_or_else(|| host.texts[at - 1].clone())
-        });
+    /// The files of a node as they are when its daemon looks again, for the first time and so on.
+    fn rewritten(&mut self, name: &str, host: &HostPlan) -> Vec<Rewritten> {
+        let later = |at: usize| self.later[at].iter().find(|(node, _)| node == name).map(|(_, texts)| texts.clone());
+        let new: [Vec<String>; 3] = std::array::from_fn(|at| later(at).unwrap_or_default());
+        let times = new.iter().map(Vec::len).max().unwrap_or_default();
+        let at_time = |time: usize| -> [String; 3] {
+            std::array::from_fn(|at| new[at].get(time).or(new[at].last()).unwrap_or(&host.texts[at]).clone())
+        };
+        (0..times).map(|time| self.written(name, host, at_time(time))).collect()
+    }
+
+    fn written(&mut self, name: &str, host: &HostPlan, texts: [String; 3]) -> Rewritten {
         let config = configure(name, &texts).ok();
         let is_same = config.as_ref().is_none_or(|config| {
             config.nodes().len() == host.config.nodes().len()
@@ -104,7 +105,7 @@ impl Parser<'_> {
             let help = "cables and ground stay as they are: change times or keys";
             self.problem(Code::ScenarioValue, Span::FILE, message, help);
         }
-        Some(Rewritten { texts, config })
+        Rewritten { texts, config }
     }
 
     /// Compares what is refused with what must be.
