@@ -22,6 +22,7 @@ use crate::scene::Outcome;
 pub(crate) const TESTS: &[Test] = &[
     ("reloads::the_key_is_changed_by_three_reloads_and_no_packet_is_refused", new_key),
     ("reloads::broken_files_change_nothing_and_say_why", broken),
+    ("reloads::a_reload_in_the_middle_of_a_move_does_not_disturb_it", mid_move),
 ];
 
 const OLD: &str = "1 sha1 a-key-for-this-laboratory\n";
@@ -143,5 +144,41 @@ fn broken() -> Outcome {
     no_drops(&testbed)?;
     ensure!(rests(&testbed, 0) && !testbed.log(1).contains("is dead ("), "{}", testbed.log(1));
     ensure!(testbed.ask(0, &json!({"v": 1, "do": "reload"}))?["ok"] == true);
+    Ok(Completion::Completed)
+}
+
+fn mid_move() -> Outcome {
+    let mut setup = setup(false);
+    setup.haresources = "h1 10.77.0.100/24/eth0 Slow\n".into();
+    let mut testbed = Testbed::new(setup)?;
+    for which in 0..2 {
+        let directory = testbed.directory(which).join("resource.d");
+        std::fs::create_dir_all(&directory)?;
+        let state = directory.join("state").display().to_string();
+        let text = format!(
+            "#!/bin/sh\ncase $1 in\nstart) sleep 1; touch {state};;\nstop) rm -f {state};;\nstatus) [ -e {state} ] && echo running || echo \
+             stopped;;\nesac\n"
+        );
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o755).open(directory.join("Slow"))?;
+        file.write_all(text.as_bytes())?;
+        drop(file);
+        testbed.start(which)?;
+    }
+    testbed.wait_until("the pair is settled", PATIENCE, |testbed| rests(testbed, 0))?;
+    let mut standby = testbed.command(0, &["standby", "all"]).spawn()?;
+    testbed.wait_until("h2 has begun", PATIENCE, |testbed| {
+        testbed.status(1).unwrap_or_default()["groups"][0]["here"] == "starting"
+    })?;
+    for which in 0..2 {
+        let file = testbed.directory(which).join("ha.cf");
+        write(&file, [&read(&file)?[..], b"hopfudge 3\nmsgfmt netstring\n"].concat())?;
+        let (code, told, problems) = order(&testbed, which, &["-r"])?;
+        ensure!(code == Some(0) && told.contains("msgfmt: classic becomes netstring\n"), "{told}{problems}");
+        ensure!(testbed.status(1)?["groups"][0]["here"] == "starting", "it is still under way");
+    }
+    ensure!(standby.wait()?.success(), "{}", testbed.log(0));
+    testbed.wait_until("h2 serves", PATIENCE, |testbed| rests(testbed, 1))?;
+    no_drops(&testbed)?;
     Ok(Completion::Completed)
 }
