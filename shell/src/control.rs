@@ -373,7 +373,9 @@ fn parse(line: &[u8], may_change: bool) -> Result<Asked, Value> {
         "stop" => Asked::Stop,
         "reload" => Asked::Reload,
         verb => {
-            return Err(bad(&format!("`{verb}` is none of status, watch, standby, takeover, reload, stop, join, send")));
+            return Err(bad(&format!(
+                "`{verb}` is none of status, watch, standby, takeover, reload, stop, join, send"
+            )));
         }
     };
     if may_change {

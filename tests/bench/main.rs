@@ -10,9 +10,9 @@ use anyhow::{Context as _, Result, ensure};
 use hb_shell::net::echo::Probe;
 use hb_shell::net::namespace;
 use hb_shell::testbed::{Setup, Testbed, VIRTUAL_ADDRESS};
-use hb_tests::is_root;
 use hb_tests::observe::{Observer, takeover_delay};
 use hb_tests::real::{self, RealNode};
+use hb_tests::{is_root, processor_time};
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -210,17 +210,6 @@ fn footprint() -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// The processor time of all threads of a process, to the nanosecond (schedstat).
-fn processor_time(pid: u32) -> Result<Duration> {
-    let mut total = Duration::ZERO;
-    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
-        let nanos = text.split_whitespace().next().context("schedstat begins with the time on a processor")?;
-        total += Duration::from_nanos(nanos.parse()?);
-    }
-    Ok(total)
 }
 
 fn print(what: &str, values: &[f64], unit: &str) {

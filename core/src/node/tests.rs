@@ -678,3 +678,32 @@ fn ping_nodes_have_no_links_to_members() {
     assert_eq!(status.links("h1").map(|link| link.medium.to_string()).collect::<Vec<_>>(), ["eth1"]);
     assert_eq!(status.media().count(), 3);
 }
+
+/// What the classic wire cannot tell apart: nothing in a packet says when it was sent that a receiver without memory could
+/// check. Named in docs/compatibility.md.
+#[test]
+fn a_replay_is_told_from_now_by_whoever_has_heard_the_sender_and_not_by_whoever_just_started() {
+    // What h2 said in an earlier life, kept by somebody.
+    let mut pair = Pair::new("on");
+    pair.boot(1);
+    let old = pair.wire.iter().find(|(to, _)| *to == 0).map(|(_, frame)| frame.clone()).expect("it said something");
+    pair.wire.clear();
+    pair.crash(1);
+
+    // h1 just started and never heard h2: the replay is its first heartbeat.
+    pair.boot(0);
+    pair.step(0, Input::Frame { medium: MediumId(0), bytes: &old });
+    assert!(pair.log.iter().any(|(_, line)| line.contains("Status update for node h2: status up")), "{:?}", pair.log);
+
+    // The true h2, in its later life, ends that; from then on the replay is refused.
+    pair.boot(1);
+    pair.run(Duration::from_secs(6));
+    let status = |pair: &Pair| -> Vec<String> {
+        pair.nodes[0].as_ref().unwrap().status().nodes().map(|node| node.status.to_string()).collect()
+    };
+    assert_eq!(status(&pair), ["active", "active"]);
+    pair.log.clear();
+    pair.step(0, Input::Frame { medium: MediumId(0), bytes: &old });
+    assert!(pair.log.iter().any(|(_, line)| line.contains("replay")), "{:?}", pair.log);
+    assert_eq!(status(&pair), ["active", "active"]);
+}
