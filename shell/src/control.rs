@@ -4,7 +4,7 @@
 //! user of the daemon may change anything. Who joins is a client of the API to the node; see `member`.
 //!
 //! Invariants: at most [`CLIENTS_MAX`] clients; a line is at most [`LINE_MAX`] bytes; a client that does not read its
-//! answers is disconnected at [`UNREAD_MAX`] bytes; nothing here waits.
+//! answers is disconnected at [`UNREAD_MAX`] bytes; at most [`SPOKEN_MAX`] messages wait for the node; nothing here waits.
 
 mod member;
 
@@ -31,6 +31,8 @@ pub const CLIENTS_MAX: usize = 64;
 pub const LINE_MAX: usize = 4096;
 /// How much a client may leave unread, in bytes.
 pub const UNREAD_MAX: usize = 256 * 1024;
+/// So much of members may wait to be heard by the node; it hears a few each turn.
+pub const SPOKEN_MAX: usize = 256;
 /// Clients of the other socket have numbers below this, as members.
 const MEMBERS: u64 = 1 << 63;
 
@@ -225,6 +227,7 @@ impl Control {
         let refused = match (client.is_member, self.door) {
             (true, _) => Some("this connection has joined already"),
             (false, None) => Some("communication is not up yet"),
+            (false, Some(_)) if self.spoken.len() >= SPOKEN_MAX => Some("too much is waiting to be said; try again"),
             (false, Some(_)) => None,
         };
         let peer = client.peer;
@@ -243,6 +246,8 @@ impl Control {
         let Some((_, client)) = self.clients.iter().find(|(_, client)| client.id == id) else { return };
         let answer = if !client.is_member {
             failure("refused", "join first")
+        } else if self.spoken.len() >= SPOKEN_MAX {
+            failure("busy", "too much is waiting to be said; try again")
         } else if self.door == Some(Door::Paused) {
             failure("busy", "a live node has more than 250 messages of this one to acknowledge; try again")
         } else {

@@ -36,17 +36,7 @@ impl Node {
         let ts = self.unix_time();
         for node in self.pings.iter() {
             let Some(medium) = config.media().get(node.medium.index()) else { continue };
-            let header = Header {
-                src: Cow::Borrowed(medium.name.as_str()),
-                src_uuid: None,
-                dest: None,
-                dest_uuid: None,
-                seq: None,
-                generation: None,
-                ts,
-                load: None,
-                ttl: None,
-            };
+            let header = Header::new(medium.name.as_str(), ts);
             let info = Cow::Borrowed(medium.kind.ping_info());
             let message = Message { header, body: Body::PingStatus(PingStatus { word: StatusWord::Ping, info }) };
             let frame = config
