@@ -272,13 +272,16 @@ impl Node {
     }
 
     pub(super) fn on_resource(&mut self, from: NodeId, seq: Seq, resource: &Resource<'_>) {
-        if resource.holding.foreign && self.book.hold.local {
-            // It has our groups, or had them when it said so; what came of that it may have said before.
-            self.announce_again(Holding::LOCAL);
+        // It has, or had when it said so, what we hold; what came of that it may have said before.
+        let both = resource.holding.exchanged().common(self.book.hold);
+        if self.later_claim(from, seq).is_some() {
+            return self.announce_again(both);
         }
-        if !self.book.starting_said || self.later_claim(from, seq).is_some() {
+        if !self.book.starting_said {
             return;
         }
+        // Of what both hold now only our own groups stay (the conflict rule).
+        self.announce_again(both.common(Holding::LOCAL));
         let now = *self.now;
         let Some(peer) = self.nodes.get_mut(from) else { return };
         let before = peer.claim;

@@ -131,6 +131,12 @@ impl Holding {
         Holding { local: self.local && !other.local, foreign: self.foreign && !other.foreign }
     }
 
+    /// What is in both.
+    #[must_use]
+    pub const fn common(self, other: Holding) -> Holding {
+        Holding { local: self.local && other.local, foreign: self.foreign && other.foreign }
+    }
+
     /// Whether this includes all of `other`.
     pub const fn contains(self, other: Holding) -> bool {
         (self.local || !other.local) && (self.foreign || !other.foreign)
