@@ -114,6 +114,33 @@ pub enum Action {
         /// Which.
         program: ProgramId,
     },
+    /// Keep a text for later lives of this node in the place of what the file held. Nothing waits for it.
+    Persist {
+        /// Which file.
+        file: StateFile,
+        /// All that it is to hold.
+        text: String,
+    },
+}
+
+/// A file in the directory of the node's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
+pub enum StateFile {
+    /// Who is a member (WIRE 8).
+    Hostcache,
+    /// Who was removed.
+    Delhostcache,
+}
+
+impl StateFile {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            StateFile::Hostcache => "hostcache",
+            StateFile::Delhostcache => "delhostcache",
+        }
+    }
 }
 
 /// Whether clients of the API are let in and heard.
@@ -202,6 +229,9 @@ pub enum Refusal {
     /// The rule book for two nodes cannot say who of several would take over.
     #[error("with more than two nodes there is no single other side")]
     ManyPeers,
+    /// There is no haresources.
+    #[error("this daemon was started without resource management")]
+    Unmanaged,
 }
 
 /// Why a request that was begun did not come to its end.

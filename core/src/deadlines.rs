@@ -24,6 +24,8 @@ pub(crate) enum Timer {
     LinkDead(NodeId, MediumId),
     /// A ping node has not answered for its dead time.
     PingDead(MediumId),
+    /// Whoever may join without being named had its time to be heard.
+    Autojoin,
     /// Ask for the node list again.
     NodeList,
     /// Say `starting` again to who has not answered.

@@ -85,6 +85,15 @@ impl<T: Hash> Constant<T> {
     }
 }
 
+impl<T: Clone + Hash> Constant<T> {
+    /// From now on it is another value, made of this one; who shares this one keeps it.
+    pub(crate) fn change<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
+        let result = change(Arc::make_mut(&mut self.value));
+        self.digest = digest_of(&*self.value);
+        result
+    }
+}
+
 impl<T> core::ops::Deref for Constant<T> {
     type Target = T;
 

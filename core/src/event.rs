@@ -6,7 +6,7 @@ use crate::config::{Change, Takes};
 use crate::drop_reason::DropReason;
 use crate::ids::{Generation, OpId, Seq};
 use crate::input::{Carrier, Failure, ProgramEnd, Which};
-use crate::membership::Liveness;
+use crate::membership::{Liveness, MembershipChange};
 use crate::resource::Why;
 use crate::time::Millis;
 use alloc::string::String;
@@ -70,6 +70,7 @@ pub enum Event {
     Restart { node: String, generation: Generation },
     ReturnAfterPartition { node: String },
     ShutdownNotice { node: String },
+    Membership(MembershipChange),
     // --- delivery
     Dropped { medium: String, reason: DropReason, suppressed: u64 },
     Lost { node: String, first: Seq, last: Seq },
@@ -131,11 +132,11 @@ impl Event {
             Acquired, Acquiring, AllReleased, BothOwn, Changed, ClientJoined, ClientLeft, ClientRefused,
             ClientSilenced, ClientsHeard, CommunicationUp, DeadTimeCapped, Decision, Dialect, Dropped, ForeignOp,
             Generation, GivenUp, GivingUpGroup, ImpossibleAck, LateHeartbeat, Link, LocalStatus, Lost, Medium,
-            NoAnswerToStarting, NoNodeList, NoStonith, NodeDead, NodeListDiffers, NodeStatus, NothingMissing, OpFailed,
-            ProgramEnded, ProgramFatal, ProgramRespawns, ProgramStarts, ProgramTooFast, Released, Releasing,
-            ReloadWithoutKeys, Reloaded, Restart, ReturnAfterPartition, Running, ShutdownBegins, ShutdownComplete,
-            ShutdownNotice, StandbyAcquired, StandbyAnswered, StandbyAsked, StandbyCancelled, StandbyIgnored,
-            StandbyReleased, StandbyTaken, StartedOver, StopFailed, StopRetry, TakeoverAsked, WokeLate,
+            Membership, NoAnswerToStarting, NoNodeList, NoStonith, NodeDead, NodeListDiffers, NodeStatus,
+            NothingMissing, OpFailed, ProgramEnded, ProgramFatal, ProgramRespawns, ProgramStarts, ProgramTooFast,
+            Released, Releasing, ReloadWithoutKeys, Reloaded, Restart, ReturnAfterPartition, Running, ShutdownBegins,
+            ShutdownComplete, ShutdownNotice, StandbyAcquired, StandbyAnswered, StandbyAsked, StandbyCancelled,
+            StandbyIgnored, StandbyReleased, StandbyTaken, StartedOver, StopFailed, StopRetry, TakeoverAsked, WokeLate,
         };
         match self {
             Running { .. } => Level::Debug,
@@ -167,6 +168,7 @@ impl Event {
             | ClientsHeard(true)
             | ProgramStarts { .. }
             | ProgramEnded { expected: true, .. } => Level::Info,
+            Membership(change) => change.level(),
             Changed(change) => match change.takes {
                 Takes::Now => Level::Info,
                 Takes::Restart(_) => Level::Warn,
@@ -302,6 +304,7 @@ impl Event {
             }
             Event::ReturnAfterPartition { node } => write!(f, "Cluster node {node} returning after partition."),
             Event::ShutdownNotice { node } => write!(f, "Received shutdown notice from '{node}'."),
+            Event::Membership(change) => write!(f, "{change}"),
             _ => return Err(Other),
         })
     }

@@ -13,7 +13,7 @@
 //!
 //! ```
 //! use core::time::Duration;
-//! use hb_core::config::{Config, SourceText, Sources};
+//! use hb_core::config::{Hostcache, Config, SourceText, Sources};
 //! use hb_core::ids::{Generation, NodeUuid};
 //! use hb_core::time::{Instant, UnixTime};
 //! use hb_core::{Action, Boot, Input, Node, Outcome};
@@ -33,6 +33,7 @@
 //!         generation: Generation(1),
 //!         uuid: NodeUuid::from_random([7; 16]),
 //!         seed: [1; 32],
+//!         hostcache: Hostcache::default(),
 //!     },
 //! );
 //!
@@ -96,14 +97,15 @@ pub mod trace;
 pub mod wire;
 
 pub use action::{
-    Action, Actions, ArpKind, Cancellation, Door, ExitReason, Frame, Refusal, ResourceRun, Response, Urgency, Verb,
+    Action, Actions, ArpKind, Cancellation, Door, ExitReason, Frame, Refusal, ResourceRun, Response, StateFile,
+    Urgency, Verb,
 };
 pub use drop_reason::{DropKind, DropReason};
 pub use event::{Decision, Event, Level};
 pub use input::{
     Accounts, Carrier, Closed, Command, Credentials, Failure, Input, LoadAverage, Outcome, ProgramEnd, Request, Which,
 };
-pub use membership::Liveness;
+pub use membership::{Liveness, MembershipChange, NotRemoved, Source};
 pub use node::{Boot, GroupStatus, Heard, LinkStatus, MediumStatus, Node, NodeStatus, PingNodeStatus, Queues, Status};
 pub use reload::Reload;
 pub use resource::{Doing, Why};

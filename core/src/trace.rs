@@ -16,6 +16,8 @@
 //! - reading never panics and never takes more memory than a small multiple of the bytes it is given,
 //! - what cannot be believed ends the reading with the place and the reason; what came before it stands.
 
+mod kind;
+
 use crate::action::Action;
 pub use crate::auth::Entries;
 use crate::auth::{Keyring, VerifyError};
@@ -34,13 +36,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use core::hash::{Hash as _, Hasher as _};
+pub use kind::Kind;
 use serde::{Deserialize, Serialize};
 
 /// What a segment begins with.
 pub const MAGIC: [u8; 8] = *b"hbtrace\n";
 /// The version of format and state; a recording of another one is refused. It rises with every change of a field of
 /// [`Node`] or [`Input`]: `golden.trace` shows that it has to.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// The longest record in bytes: a full history of large messages.
 pub const RECORD_MAX: usize = 32 * 1024 * 1024;
 /// Length and checksum in front of a record.
@@ -115,77 +118,6 @@ impl State {
             *frame = Arc::from(from.resign(frame, to));
         }
         self
-    }
-}
-
-/// What kind of [`Action`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Kind {
-    /// [`Action::Send`].
-    Send,
-    /// [`Action::ArmTimer`].
-    ArmTimer,
-    /// [`Action::RunResource`].
-    RunResource,
-    /// [`Action::FireArp`].
-    FireArp,
-    /// [`Action::Reply`].
-    Reply,
-    /// [`Action::Report`].
-    Report,
-    /// [`Action::Exit`].
-    Exit,
-    /// [`Action::Door`].
-    Door,
-    /// [`Action::Tell`].
-    Tell,
-    /// [`Action::Allow`].
-    Allow,
-    /// [`Action::Dismiss`].
-    Dismiss,
-    /// [`Action::StartProgram`].
-    StartProgram,
-    /// [`Action::StopProgram`].
-    StopProgram,
-}
-
-impl Kind {
-    /// The kind of an action.
-    pub fn of(action: &Action) -> Kind {
-        match action {
-            Action::Send { .. } => Kind::Send,
-            Action::ArmTimer { .. } => Kind::ArmTimer,
-            Action::RunResource { .. } => Kind::RunResource,
-            Action::FireArp { .. } => Kind::FireArp,
-            Action::Reply { .. } => Kind::Reply,
-            Action::Report(_) => Kind::Report,
-            Action::Exit(_) => Kind::Exit,
-            Action::Door(_) => Kind::Door,
-            Action::Tell { .. } => Kind::Tell,
-            Action::Allow { .. } => Kind::Allow,
-            Action::Dismiss { .. } => Kind::Dismiss,
-            Action::StartProgram { .. } => Kind::StartProgram,
-            Action::StopProgram { .. } => Kind::StopProgram,
-        }
-    }
-
-    /// Its name.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Kind::Send => "Send",
-            Kind::ArmTimer => "ArmTimer",
-            Kind::RunResource => "RunResource",
-            Kind::FireArp => "FireArp",
-            Kind::Reply => "Reply",
-            Kind::Report => "Report",
-            Kind::Exit => "Exit",
-            Kind::Door => "Door",
-            Kind::Tell => "Tell",
-            Kind::Allow => "Allow",
-            Kind::Dismiss => "Dismiss",
-            Kind::StartProgram => "StartProgram",
-            Kind::StopProgram => "StopProgram",
-        }
     }
 }
 

@@ -80,7 +80,14 @@ impl Run {
         let config = reading.config.expect("the configuration of the target is right");
         let now = Instant::from_nanos(1_000_000_000);
         let (generation, uuid) = (Generation(10), NodeUuid([1; 16]));
-        let boot = Boot { now, wall_clock: UnixTime(1_700_000_000), generation, uuid, seed: [7; 32] };
+        let boot = Boot {
+            now,
+            wall_clock: UnixTime(1_700_000_000),
+            generation,
+            uuid,
+            seed: [7; 32],
+            hostcache: hb_core::config::Hostcache::default(),
+        };
         let node = Node::new(config.clone(), boot);
         let (twin, told) = (node.clone(), Vec::new());
         let (connected, last_client, peer_seq) = ([None; 4], 0, 0);

@@ -66,6 +66,7 @@ impl Run {
             generation: Generation(10),
             uuid: NodeUuid([1; 16]),
             seed: [7; 32],
+            hostcache: hb_core::config::Hostcache::default(),
         };
         let node = Node::new(config.clone(), boot);
         let twin = node.clone();

@@ -112,7 +112,10 @@ fn good() -> &'static [u8] {
         let mut now = Instant::from_nanos(1_000_000_000);
         let (wall_clock, generation, uuid) = (UnixTime(1_700_000_000), Generation(10), NodeUuid([1; 16]));
         let reload = Reload::new(config.clone(), head.ha_cf.clone(), head.haresources.clone());
-        let mut node = Node::new(config, Boot { now, wall_clock, generation, uuid, seed: [7; 32] });
+        let mut node = Node::new(
+            config,
+            Boot { now, wall_clock, generation, uuid, seed: [7; 32], hostcache: hb_core::config::Hostcache::default() },
+        );
         for _ in 0..3 {
             node.handle(now, Input::Wake).for_each(drop);
             now = now.plus(Duration::from_millis(250));

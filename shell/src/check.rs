@@ -26,11 +26,14 @@ pub struct CheckArgs {
     /// Name of this node, instead of the file nodeinfo or `uname -n`.
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
+    /// Without resource management: haresources is not read.
+    #[arg(short = 'M', long = "no-resources")]
+    pub no_resources: bool,
 }
 
 /// Checks the configuration and prints the result; gives the exit status, 0 or [`NOT_CONFIGURED`].
 pub fn run(args: &CheckArgs) -> u8 {
-    let loaded = load(&args.config_dir, args.node.as_deref());
+    let loaded = load(&args.config_dir, args.node.as_deref(), !args.no_resources);
     let mut out = io::stdout().lock();
     let text = if args.json {
         json(&loaded)

@@ -101,13 +101,31 @@ struct Legacy {
     /// Print what the configuration will do before starting.
     #[arg(short = 'v')]
     verbose: bool,
+    #[command(flatten)]
+    mode: Mode,
+}
+
+/// What a daemon has to do with resources.
+#[derive(Args, Clone, Copy, Debug)]
+struct Mode {
+    /// Without resource management: haresources is not read, and nodes need not be named (autojoin).
+    #[arg(short = 'M', long = "no-resources")]
+    no_resources: bool,
 }
 
 impl Legacy {
     fn is_given(&self) -> bool {
-        let Legacy { kill, reload, status, version, foreground, debug, no_realtime, verbose, recorder } = *self;
+        let Legacy { kill, reload, status, version, foreground, debug, no_realtime, verbose, recorder, mode } = *self;
         let recorder = recorder.trace_size.is_some();
-        kill || reload || status || version || foreground || debug > 0 || no_realtime || verbose || recorder
+        kill || reload
+            || status
+            || version
+            || foreground
+            || debug > 0
+            || no_realtime
+            || verbose
+            || recorder
+            || mode.no_resources
     }
 }
 
@@ -120,6 +138,8 @@ enum Command {
         /// Print one JSON document instead of text.
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        mode: Mode,
     },
     /// Let the running daemon read its files again without a restart: prints what it applies and what waits for one. Files
     /// with errors change nothing.
@@ -165,6 +185,8 @@ struct RunArgs {
     no_realtime: bool,
     #[command(flatten)]
     recorder: RecorderArgs,
+    #[command(flatten)]
+    mode: Mode,
 }
 
 #[derive(Args, Debug)]
@@ -204,10 +226,10 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     let places = &cli.places;
     let code = match &cli.command {
         None => return legacy(&cli.legacy, places),
-        Some(Command::Run(args)) => daemon::run(&options(places, true, !args.no_realtime, args.debug, args.recorder)),
-        Some(Command::Check { json }) => {
-            check::run(&CheckArgs { json: *json, config_dir: places.config_dir.clone(), node: places.node.clone() })
+        Some(Command::Run(args)) => {
+            daemon::run(&options(places, true, !args.no_realtime, args.debug, args.recorder, args.mode))
         }
+        Some(Command::Check { json, mode }) => check::run(&check_args(places, *json, *mode)),
         Some(Command::Reload) => reload(places)?,
         Some(Command::Status { json }) => show_status(places, *json)?,
         Some(Command::Standby(Move { set })) => order(places, "standby", set)?,
@@ -225,8 +247,21 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-fn options(places: &Places, foreground: bool, realtime: bool, debug: u8, recorder: RecorderArgs) -> Options {
+fn check_args(places: &Places, json: bool, mode: Mode) -> CheckArgs {
+    let (config_dir, node) = (places.config_dir.clone(), places.node.clone());
+    CheckArgs { json, config_dir, node, no_resources: mode.no_resources }
+}
+
+fn options(
+    places: &Places,
+    foreground: bool,
+    realtime: bool,
+    debug: u8,
+    recorder: RecorderArgs,
+    mode: Mode,
+) -> Options {
     Options {
+        manages: !mode.no_resources,
         config_dir: places.config_dir.clone(),
         state_dir: places.state_dir.clone(),
         run_dir: places.run_dir.clone(),
@@ -242,7 +277,7 @@ fn options(places: &Places, foreground: bool, realtime: bool, debug: u8, recorde
 }
 
 fn legacy(args: &Legacy, places: &Places) -> Result<ExitCode> {
-    let options = options(places, args.foreground, !args.no_realtime, args.debug, args.recorder);
+    let options = options(places, args.foreground, !args.no_realtime, args.debug, args.recorder, args.mode);
     if args.version {
         println!("{}", env!("CARGO_PKG_VERSION"));
         return Ok(ExitCode::SUCCESS);
@@ -257,8 +292,7 @@ fn legacy(args: &Legacy, places: &Places) -> Result<ExitCode> {
         reload(places)?
     } else {
         if args.verbose {
-            let (config_dir, node) = (places.config_dir.clone(), places.node.clone());
-            check::run(&CheckArgs { json: false, config_dir, node });
+            check::run(&check_args(places, false, args.mode));
         }
         daemon::run(&options)
     };

@@ -68,8 +68,9 @@ pub fn local_name(dir: &Path, node: Option<&str>) -> String {
     node.map(str::to_owned).or_else(|| nodeinfo(dir)).unwrap_or_else(uname)
 }
 
-/// Reads ha.cf, haresources, authkeys and nodeinfo in `dir`; `node` overrides the name of this node.
-pub fn load(dir: &Path, node: Option<&str>) -> Loaded {
+/// Reads ha.cf, haresources, authkeys and nodeinfo in `dir`; `node` overrides the name of this node. A daemon that does
+/// not manage resources has no haresources.
+pub fn load(dir: &Path, node: Option<&str>, manages: bool) -> Loaded {
     let local_name = local_name(dir, node);
     let ha_cf = Source::read(&dir.join("ha.cf"), "config file");
     let haresources = Source::read(&dir.join("haresources"), "resource file");
@@ -78,11 +79,13 @@ pub fn load(dir: &Path, node: Option<&str>) -> Loaded {
     let Reading { config, mut diagnostics, media, groups, clients } = Config::read(&Sources {
         local_name: &local_name,
         ha_cf: ha_cf.text(),
-        haresources: haresources.problem.is_none().then(|| haresources.text()),
+        haresources: (manages && haresources.problem.is_none()).then(|| haresources.text()),
         authkeys: authkeys.text(),
     });
     // A file that could not be read says so once, and not that everything is missing in it.
-    for source in [&ha_cf, &haresources, &authkeys] {
+    for source in
+        [&ha_cf, &haresources, &authkeys].into_iter().filter(|source| manages || source.name != haresources.name)
+    {
         if let Some(problem) = &source.problem {
             diagnostics.retain(|diagnostic| diagnostic.file != source.name);
             diagnostics.push(problem.clone());
@@ -114,9 +117,7 @@ pub fn load(dir: &Path, node: Option<&str>) -> Loaded {
         diagnostics,
         local_name,
         ha_cf: Text { name: ha_cf.name.0.clone(), bytes: ha_cf.bytes.clone() },
-        haresources: haresources
-            .problem
-            .is_none()
+        haresources: (manages && haresources.problem.is_none())
             .then(|| Text { name: haresources.name.0.clone(), bytes: haresources.bytes.clone() }),
         texts: BTreeMap::from([
             (ha_cf.name, displayable(&ha_cf.bytes)),

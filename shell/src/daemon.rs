@@ -12,6 +12,7 @@ use crate::control::{self, Control};
 use crate::daemonize::{self, Starter};
 use crate::fifo::Fifo;
 use crate::files::Files;
+use crate::keeper::Keeper;
 use crate::log::{Log, Targets};
 use crate::machine::{Machine, Parts, token};
 use crate::net::announce::Announcer;
@@ -31,7 +32,7 @@ use crate::transport::serial::Serial;
 use crate::transport::udp::Udp;
 use anyhow::{Context as _, Result};
 use hb_core::config::clients::{CLIENT_GROUP, CLUSTER_USER};
-use hb_core::config::{Config, Facility, GenerationMethod, Plan, Resource, UuidFrom};
+use hb_core::config::{Config, Facility, GenerationMethod, Hostcache, Plan, Resource, UuidFrom};
 use hb_core::ids::Generation;
 use hb_core::membership::uuid_from_name::uuid_from_name;
 use hb_core::time::Instant;
@@ -69,6 +70,8 @@ pub struct Options {
     pub run_dir: PathBuf,
     /// The name of this node, if not that of the machine.
     pub node: Option<String>,
+    /// Whether haresources is read: without it the daemon has nothing to do with resources.
+    pub manages: bool,
     /// Stay in the foreground and log to the terminal too.
     pub foreground: bool,
     /// Real-time scheduling and locked memory, if ha.cf wants them.
@@ -114,7 +117,7 @@ fn unable(code: u8) -> impl Fn(anyhow::Error) -> Unable {
 
 /// Runs a daemon until it is told to stop; gives the exit status.
 pub fn run(options: &Options) -> u8 {
-    let loaded = load(&options.config_dir, options.node.as_deref());
+    let loaded = load(&options.config_dir, options.node.as_deref(), options.manages);
     print_problems(&loaded);
     let Some(config) = &loaded.config else {
         eprintln!("heartbeat: Configuration error, heartbeat not started.");
@@ -212,7 +215,7 @@ fn assemble(options: &Options, config: &Config, log: &Log) -> Result<(Parts, Boo
         let registry = poll.registry().try_clone()?;
         let environment = script_environment(options, config);
         let programs = Programs::new(environment.clone(), options.state_dir.join("cores"), Arc::clone(&waker))?;
-        let files = Files::open(options.config_dir.clone(), options.node.clone(), Arc::clone(&waker))?;
+        let files = Files::open(options.config_dir.clone(), options.node.clone(), options.manages, Arc::clone(&waker))?;
         let scripts = Scripts::new(registry, token::SCRIPTS, waker, directories, environment)?;
         let path = options.control();
         let control = Control::open(&path, poll.registry(), token::CONTROL, token::CLIENTS)
@@ -231,6 +234,9 @@ fn assemble(options: &Options, config: &Config, log: &Log) -> Result<(Parts, Boo
             log.line(Level::Warn, format!("scripts cannot send messages: {}: {error}", path.display()));
         })
         .ok();
+    let keeper =
+        Store::open(&options.state_dir).map_err(anyhow::Error::from).and_then(|store| Ok(Keeper::open(store)?));
+    let keeper = keeper.context("cannot keep the state").map_err(unable(4))?;
     let accounts = accounts::resolve(config);
     let (foreground, debug) = (options.foreground, options.debug.max(config.log().debug));
     let parts = Parts {
@@ -247,6 +253,7 @@ fn assemble(options: &Options, config: &Config, log: &Log) -> Result<(Parts, Boo
         api,
         fifo,
         files,
+        keeper,
         programs,
         accounts,
         foreground,
@@ -366,7 +373,16 @@ fn boot(options: &Options, config: &Config, log: &Log) -> Result<Boot> {
         UuidFrom::File => store.uuid()?,
         UuidFrom::NodeName => uuid_from_name(config.local_name()),
     };
-    Ok(Boot { now: clock::now(), wall_clock, generation, uuid, seed: random_bytes()? })
+    let hostcache = if config.manages_resources() {
+        Hostcache::default()
+    } else {
+        let (hostcache, bad) = store.hostcache()?;
+        for line in bad {
+            log.line(Level::Warn, line.to_string());
+        }
+        hostcache
+    };
+    Ok(Boot { now: clock::now(), wall_clock, generation, uuid, seed: random_bytes()?, hostcache })
 }
 
 impl Daemon {

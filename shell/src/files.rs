@@ -23,15 +23,16 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Starts the thread, which reads the files of `directory` for the node of that name whenever it is asked to.
+    /// Starts the thread, which reads the files of `directory` for the node of that name whenever it is asked to; haresources
+    /// if it manages resources.
     ///
     /// To be called by a thread in the normal scheduling class, which the new one inherits.
-    pub(crate) fn open(directory: PathBuf, node: Option<String>, wake: Arc<Waker>) -> io::Result<Files> {
+    pub(crate) fn open(directory: PathBuf, node: Option<String>, manages: bool, wake: Arc<Waker>) -> io::Result<Files> {
         let (orders, ordered) = sync_channel(1);
         let (tell, read) = sync_channel(1);
         std::thread::Builder::new().name("files".into()).spawn(move || {
             while let Ok(()) = ordered.recv() {
-                if tell.send(Box::new(load(&directory, node.as_deref()))).is_err() || wake.wake().is_err() {
+                if tell.send(Box::new(load(&directory, node.as_deref(), manages))).is_err() || wake.wake().is_err() {
                     return;
                 }
             }

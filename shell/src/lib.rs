@@ -13,6 +13,7 @@ pub mod decode;
 pub mod demo;
 mod fifo;
 mod files;
+mod keeper;
 mod launcher;
 pub mod log;
 mod machine;

@@ -10,6 +10,7 @@ use crate::config::Loaded;
 use crate::control::{self, Asked, Control};
 use crate::fifo::Fifo;
 use crate::files::{Asker, Files};
+use crate::keeper::Keeper;
 use crate::log::{Log, Targets};
 use crate::net::announce::Announcer;
 use crate::net::netlink::Netlink;
@@ -76,6 +77,7 @@ pub(crate) struct Parts {
     pub(crate) api: Api,
     pub(crate) fifo: Option<Fifo>,
     pub(crate) files: Files,
+    pub(crate) keeper: Keeper,
     pub(crate) programs: Programs,
     /// The numbers of users and groups, for the node.
     pub(crate) accounts: Accounts,
@@ -183,6 +185,9 @@ impl Machine {
         self.parts.serial.tend(now, self.parts.poll.registry());
         self.note_lines();
         self.parts.programs.on_time(now);
+        while let Some(problem) = self.parts.keeper.next_problem() {
+            self.log.line(Level::Error, format!("{problem}: the next start will not know of it"));
+        }
         self.parts.api.on_time(now);
         let ended = self.parts.programs.ended();
         self.inputs.extend(ended.map(|(program, end)| Input::ProgramEnded { program, end }));
@@ -365,6 +370,7 @@ impl Machine {
             Action::Dismiss { client } => self.parts.api.dismiss(client),
             Action::StartProgram { program, user, command } => self.parts.programs.start(program, user, command),
             Action::StopProgram { program } => self.parts.programs.stop(program, clock::now()),
+            Action::Persist { file, text } => self.parts.keeper.keep(file, text),
         }
     }
 

@@ -266,6 +266,7 @@ impl Active {
                 | Action::Reply { .. }
                 | Action::Exit(_)
                 | Action::Door(_)
+                | Action::Persist { .. }
                 | Action::StartProgram { .. }
                 | Action::StopProgram { .. } => true,
                 Action::Send { .. }

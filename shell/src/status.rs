@@ -38,6 +38,8 @@ pub fn json(node: &Node, now: Instant, machine: &MachineStatus) -> Value {
             "heard_ms": node.heard.map(ago),
             "deadtime_ms": node.dead_time.map(millis),
             "native": node.native,
+            "weight": node.weight,
+            "site": node.site,
             "missing": node.missing,
             "links": links.collect::<Vec<_>>(),
         })

@@ -8,11 +8,15 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use hb_core::StateFile;
+use hb_core::config::hostcache::{self, Hostcache, KnownNode};
 use hb_core::ids::{Generation, NodeUuid};
 use hb_core::time::UnixTime;
 
 const GENERATION: &str = "hb_generation";
 const UUID: &str = "hb_uuid";
+/// Bytes of hostcache that are read; a cluster of a hundred nodes needs fifty thousand.
+const HOSTCACHE_MAX: u64 = 1024 * 1024;
 
 /// A file or directory that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +28,16 @@ pub struct StoreError {
     pub path: PathBuf,
     /// What the system said.
     pub error: io::Error,
+}
+
+/// A line of hostcache or delhostcache that names no node.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}, line {line} names no node (name, uuid, weight and site with tabulators between them): ignored", path.display())]
+pub struct BadLine {
+    /// The file.
+    pub path: PathBuf,
+    /// The line, counted from 1.
+    pub line: usize,
 }
 
 /// An open state directory.
@@ -98,6 +112,32 @@ impl Store {
             }
             Err(error) => Err(StoreError { verb: "read", path, error }),
         }
+    }
+
+    /// Replaces what is known about members.
+    pub fn keep(&self, file: StateFile, text: &str) -> Result<(), StoreError> {
+        self.replace(file.name(), text.as_bytes())
+    }
+
+    /// What earlier lives knew about members, and the lines that say nothing.
+    pub fn hostcache(&self) -> Result<(Hostcache, Vec<BadLine>), StoreError> {
+        let mut bad = Vec::new();
+        let mut read = |file: StateFile| -> Result<Vec<KnownNode>, StoreError> {
+            let path = self.directory.join(file.name());
+            let mut bytes = Vec::new();
+            let text = File::open(&path).and_then(|file| file.take(HOSTCACHE_MAX).read_to_end(&mut bytes));
+            match text {
+                Ok(_) => {
+                    let (nodes, lines) = hostcache::parse(&bytes);
+                    bad.extend(lines.into_iter().map(|line| BadLine { path: path.clone(), line }));
+                    Ok(nodes)
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+                Err(error) => Err(StoreError { verb: "read", path, error }),
+            }
+        };
+        let cache = Hostcache { nodes: read(StateFile::Hostcache)?, deleted: read(StateFile::Delhostcache)? };
+        Ok((cache, bad))
     }
 
     /// Replaces a file so that after a power failure it holds the old or the new content, never half of one.

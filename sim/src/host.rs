@@ -5,10 +5,11 @@ use crate::engine::Engine;
 use crate::plan::{HostPlan, Rewritten};
 use crate::world::Travelling;
 use hb_core::config::Config;
+use hb_core::config::hostcache::{self, Hostcache};
 use hb_core::ids::{Generation, NodeUuid, OpId};
 use hb_core::time::Instant;
-use hb_core::{Boot, Outcome};
-use std::collections::VecDeque;
+use hb_core::{Boot, Outcome, StateFile};
+use std::collections::{BTreeMap, VecDeque};
 
 /// The generation before the first life: any number will do that is not small.
 const FIRST_GENERATION: u64 = 1_700_000_000;
@@ -67,25 +68,33 @@ pub(crate) struct Waiting {
     pub(crate) results: VecDeque<(OpId, Outcome)>,
 }
 
-/// What is on disk, and what is lost when power fails.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Disk {
+/// What a daemon has written.
+#[derive(Clone, Debug)]
+pub(crate) struct Written {
     pub(crate) generation: Generation,
-    pub(crate) durable: Generation,
+    /// Files about members.
+    pub(crate) files: BTreeMap<StateFile, String>,
+}
+
+/// What is on disk, and what is lost when power fails.
+#[derive(Clone, Debug)]
+pub(crate) struct Disk {
+    pub(crate) written: Written,
+    pub(crate) durable: Written,
     /// Writes are no longer durable.
     pub(crate) lies: bool,
 }
 
 impl Host {
     pub(crate) fn new(number: usize, plan: HostPlan, now: Instant) -> Host {
-        let generation = Generation(FIRST_GENERATION);
+        let written = Written { generation: Generation(FIRST_GENERATION), files: BTreeMap::new() };
         Host {
             name: plan.config.local_name().to_owned(),
             clock: Clock::new(now, first_reading(number), plan.drift_ppm, plan.wall_offset),
             plan,
             engine: None,
             has_daemon: false,
-            disk: Disk { generation, durable: generation, lies: false },
+            disk: Disk { written: written.clone(), durable: written, lies: false },
             life: 0,
             schedule: Schedule::Runs,
             waiting: Waiting::default(),
@@ -103,17 +112,20 @@ impl Host {
     /// Starts the daemon: a new life with the next generation, on disk before anybody can hear it.
     pub(crate) fn start(&mut self, now: Instant, seed: u64) {
         self.end();
-        self.write_generation(Generation(self.disk.generation.0 + 1));
+        self.write_generation(Generation(self.disk.written.generation.0 + 1));
         let id = u8::try_from(self.number + 1).unwrap_or(u8::MAX);
         let mut bytes = [id; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.life.to_le_bytes());
+        let files = &self.disk.written.files;
+        let known = |file| files.get(&file).map_or_else(Vec::new, |text| hostcache::parse(text.as_bytes()).0);
         let boot = Boot {
             now: self.clock.monotonic(now),
             wall_clock: self.clock.wall(now),
-            generation: self.disk.generation,
+            generation: self.disk.written.generation,
             uuid: NodeUuid::from_random([id; 16]),
             seed: bytes,
+            hostcache: Hostcache { nodes: known(StateFile::Hostcache), deleted: known(StateFile::Delhostcache) },
         };
         self.engine = Some(Engine::new(self.plan.kind, self.plan.config.clone(), boot));
         self.has_daemon = true;
@@ -129,10 +141,17 @@ impl Host {
     }
 
     pub(crate) fn write_generation(&mut self, generation: Generation) {
-        self.disk.generation = generation;
+        self.disk.written.generation = generation;
         if !self.disk.lies {
-            self.disk.durable = generation;
+            self.disk.durable.generation = generation;
         }
+    }
+
+    pub(crate) fn write_file(&mut self, file: StateFile, text: String) {
+        if !self.disk.lies {
+            self.disk.durable.files.insert(file, text.clone());
+        }
+        self.disk.written.files.insert(file, text);
     }
 
     /// The daemon is gone, whatever the reason.
@@ -150,7 +169,7 @@ impl Host {
     pub(crate) fn lose_power(&mut self, now: Instant) {
         self.end();
         self.clock.restart(now, first_reading(self.number));
-        self.disk.generation = self.disk.durable;
+        self.disk.written = self.disk.durable.clone();
         self.disk.lies = false;
         self.schedule = Schedule::Runs;
     }

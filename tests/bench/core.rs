@@ -135,6 +135,7 @@ fn steady() -> Result<Steady> {
         generation: Generation(u64::from(number)),
         uuid: NodeUuid([number; 16]),
         seed: [number; 32],
+        hostcache: hb_core::config::Hostcache::default(),
     };
     let mut nodes = [Node::new(config("h1")?, boot(1)), Node::new(config("h2")?, boot(2))];
     // Each hears the other at once, until both have settled.

@@ -10,6 +10,7 @@ mod compression;
 mod joining;
 mod loss;
 mod media;
+mod membership;
 mod pings;
 mod scene;
 mod strangers;
@@ -50,6 +51,7 @@ fn tests() -> Vec<Test> {
         joining::tests(),
         loss::tests(),
         media::tests(),
+        membership::tests(),
         pings::tests(),
         strangers::tests(),
         three::tests(),

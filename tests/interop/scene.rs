@@ -70,6 +70,8 @@ pub(crate) struct NodePlan {
     pub(crate) ha_cf: String,
     pub(crate) haresources: String,
     pub(crate) authkeys: String,
+    /// Whether it manages resources; without (`-M`) it says nothing about them.
+    pub(crate) managed: bool,
 }
 
 impl Plan {
@@ -86,6 +88,7 @@ impl Plan {
             ),
             haresources: if kinds.len() == 2 { pair.to_owned() } else { String::new() },
             authkeys: "auth 1\n1 sha1 a-key-for-this-laboratory\n".to_owned(),
+            managed: true,
         };
         Plan { nodes: kinds.iter().map(node).collect(), wires: 1, cable: false }
     }
@@ -96,6 +99,12 @@ impl Plan {
             assert!(node.ha_cf.contains(from), "ha.cf has no `{from}`");
             node.ha_cf = node.ha_cf.replace(from, to);
         }
+        self
+    }
+
+    /// Nobody manages resources.
+    pub(crate) fn unmanaged(mut self) -> Plan {
+        self.nodes.iter_mut().for_each(|node| node.managed = false);
         self
     }
 
@@ -139,9 +148,12 @@ impl Scene {
             let which = scene.seats.len();
             let home = scene.home(which);
             node.ha_cf = node.ha_cf.replace("TTY", &home.join(TTY).display().to_string());
-            let NodePlan { kind, ha_cf, haresources, authkeys } = &node;
+            let NodePlan { kind, ha_cf, haresources, authkeys, managed } = &node;
             let real = match kind {
-                Real => Some(RealNode::new(&home, ha_cf, haresources, authkeys)?),
+                Real => {
+                    let options: &[&str] = if *managed { &[] } else { &["-M"] };
+                    Some(RealNode::new(&home, ha_cf, haresources, authkeys)?.with_options(options))
+                }
                 Ours => {
                     fs::create_dir_all(&home)?;
                     fs::write(home.join("ha.cf"), format!("{ha_cf}logfile {}\n", home.join("log").display()))?;
@@ -240,7 +252,8 @@ impl Scene {
 
     /// Starts the program of a node and waits for nothing.
     pub(crate) fn start(&mut self, which: usize) -> Result<()> {
-        let mut command = self.command(which, &["run"]);
+        let arguments: &[&str] = if self.seats[which].plan.managed { &["run"] } else { &["run", "-M"] };
+        let mut command = self.command(which, arguments);
         let output = OpenOptions::new().create(true).append(true).open(self.home(which).join("output"))?;
         command.stdout(output.try_clone()?).stderr(output);
         let Seat { daemon, real, machine, .. } = &mut self.seats[which];
@@ -287,7 +300,52 @@ impl Scene {
         Ok(())
     }
 
+    /// Runs one of the tools that speak through the FIFO at a node: that of its own program.
+    pub(crate) fn tool(&self, which: usize, name: &str, arguments: &[&str]) -> Result<()> {
+        if self.seats[which].real.is_some() {
+            RealNode::tool(self.machine(which)?, &format!("/usr/share/heartbeat/{name}"), arguments)?;
+            return Ok(());
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heartbeat-under-test"));
+        command.arg(name).args(arguments).env("HA_FIFO", self.state(which).join("fifo")).stdin(Stdio::null());
+        let output = command.output()?;
+        ensure!(output.status.success(), "{name} {arguments:?}: {output:?}");
+        Ok(())
+    }
+
+    /// How many nodes there are.
+    pub(crate) fn size(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// Where a node keeps its state.
+    pub(crate) fn state(&self, which: usize) -> PathBuf {
+        self.seats[which].real.as_ref().map_or_else(|| self.home(which).join("state"), RealNode::state)
+    }
+
     // ---- what nodes show ----
+
+    /// The members that a node counts and how it sees them, by name: `h1=active h2=dead`; `-` while it does not answer.
+    pub(crate) fn members(&self, which: usize) -> String {
+        let members = if self.seats[which].real.is_some() { self.real_members(which) } else { self.our_members(which) };
+        let Ok(mut members) = members else { return "-".to_owned() };
+        members.sort_unstable();
+        members.join(" ")
+    }
+
+    fn our_members(&self, which: usize) -> Result<Vec<String>> {
+        let status = self.status(which)?;
+        let nodes = status["nodes"].as_array().context("no nodes")?;
+        let word = |node: &Value, field: &str| node[field].as_str().unwrap_or("?").to_owned();
+        Ok(nodes.iter().map(|node| format!("{}={}", word(node, "name"), word(node, "status"))).collect())
+    }
+
+    fn real_members(&self, which: usize) -> Result<Vec<String>> {
+        ensure!(self.real(which).is_started());
+        let names = RealNode::tool(self.machine(which)?, "/usr/bin/cl_status", &["listnodes", "-n"])?;
+        let names = names.split_whitespace();
+        names.map(|name| Ok(format!("{name}={}", self.real_says_of(which, name)?))).collect()
+    }
 
     /// The status of a node of ours.
     pub(crate) fn status(&self, which: usize) -> Result<Value> {

@@ -28,6 +28,7 @@ pub fn missing() -> Option<String> {
 #[derive(Debug)]
 pub struct RealNode {
     directory: PathBuf,
+    options: Vec<String>,
     process: Option<Child>,
 }
 
@@ -39,7 +40,7 @@ impl RealNode {
             let status = Command::new("cp").arg("-a").arg(original).arg(directory.join(copy)).status()?;
             ensure!(status.success(), "cannot copy {original}");
         }
-        let node = RealNode { directory: directory.to_owned(), process: None };
+        let node = RealNode { directory: directory.to_owned(), options: Vec::new(), process: None };
         let ha_d = directory.join("ha.d");
         // It logs under /run, which is private to the machine; /run shows this directory.
         // Its serial lines are locked in /var/lock, which is /run/lock.
@@ -63,6 +64,18 @@ impl RealNode {
         Ok(node)
     }
 
+    /// More letters for its command line.
+    #[must_use]
+    pub fn with_options(mut self, options: &[&str]) -> RealNode {
+        self.options = options.iter().map(|option| (*option).to_owned()).collect();
+        self
+    }
+
+    /// Where it keeps its state.
+    pub fn state(&self) -> PathBuf {
+        self.directory.join("state")
+    }
+
     /// What the machine must see in place of the fixed paths.
     pub fn mounts(&self) -> Vec<Mount> {
         let bind =
@@ -74,7 +87,7 @@ impl RealNode {
     pub fn start(&mut self, machine: &Machine) -> Result<()> {
         let output = OpenOptions::new().create(true).append(true).open(self.directory.join("output"))?;
         let mut command = Command::new(PROGRAM);
-        command.arg("-f").stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        command.arg("-f").args(&self.options).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         self.process = Some(machine.spawn(command).context("cannot start the real Heartbeat")?);
         Ok(())
     }

@@ -155,7 +155,14 @@ impl Lab {
             });
             let uuid = u128::from_str_radix(UUIDS[which], 16).expect("hex").to_be_bytes();
             let (wall_clock, generation) = (UnixTime(1), Generation(1));
-            let boot = Boot { now: lab.now, wall_clock, generation, uuid: NodeUuid(uuid), seed: [7; 32] };
+            let boot = Boot {
+                now: lab.now,
+                wall_clock,
+                generation,
+                uuid: NodeUuid(uuid),
+                seed: [7; 32],
+                hostcache: hb_core::config::Hostcache::default(),
+            };
             lab.nodes[which] = Some(Node::new(reading.config.expect("a good configuration"), boot));
             let number = |name: &str, number: u32| (name.to_owned(), number);
             let users = BTreeMap::from([number("root", 0), number("hacluster", 102)]);

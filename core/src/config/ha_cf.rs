@@ -12,7 +12,7 @@ use super::clients::Clients;
 use super::diagnostic::{Code, Report, Span};
 use super::directives::{Acted, Directive, TABLE, Takes, Value, directive};
 use super::media::{Media, Pings};
-use super::settings::{Facility, Failback, GenerationMethod, LogConfig, Settings, UuidFrom};
+use super::settings::{Autojoin, Facility, Failback, GenerationMethod, LogConfig, Settings, UuidFrom};
 use super::text::{Line, Word, is_blank, is_delimiter, lines, nearest};
 use super::timing::{Intervals, Timing, TimingError, parse_time};
 use super::{Medium, Member, NodeConfig, SourceText};
@@ -22,9 +22,9 @@ use crate::membership::START_GRACE;
 use crate::wire::{Algorithm, Compression, MsgFormat};
 
 /// Nodes of a cluster, ping nodes included (CLUSTER a.1).
-const NODES_MAX: usize = 100;
+pub(super) const NODES_MAX: usize = 100;
 /// Bytes of a node's name (WIRE 14).
-const NAME_MAX: usize = 99;
+pub(super) const NAME_MAX: usize = 99;
 
 /// What ha.cf gives; `timing` and `local` are absent only if an error says why.
 pub(crate) struct HaCf {
@@ -40,8 +40,8 @@ pub(crate) struct HaCf {
     pub(crate) clients: Clients,
 }
 
-/// Reads ha.cf for the node `local_name`; nothing if it is no text.
-pub(crate) fn read(source: SourceText<'_>, local_name: &str, report: &mut Report) -> Option<HaCf> {
+/// Reads ha.cf for the node `local_name`, which manages resources or not; nothing if it is no text.
+pub(crate) fn read(source: SourceText<'_>, local_name: &str, managed: bool, report: &mut Report) -> Option<HaCf> {
     let mut draft = Draft::default();
     for line in lines(source, report)? {
         if report.is_full() {
@@ -49,7 +49,7 @@ pub(crate) fn read(source: SourceText<'_>, local_name: &str, report: &mut Report
         }
         draft.line(line.split_comment(report).0, source.name, report);
     }
-    Some(draft.finish(local_name, report))
+    Some(draft.finish(local_name, managed, report))
 }
 
 /// A value of a single-valued directive, as read.
@@ -208,7 +208,8 @@ impl Draft {
         for word in words {
             let name = word.text.to_ascii_lowercase();
             if let Some(first) = self.nodes.iter().find(|node| node.name == name) {
-                let message = format_args!("node {name} is configured already in line {}", first.span.line);
+                let line = first.span.map_or(0, |span| span.line);
+                let message = format_args!("node {name} is configured already in line {line}");
                 let help =
                     "remove one mention; 3.0.6 would keep the second as a node that never comes, here it is dropped";
                 report.advise(Code::DuplicateNode, word.span, message, help);
@@ -220,7 +221,7 @@ impl Draft {
                 return;
             } else {
                 self.members.extend(u16::try_from(self.nodes.len()).map(|at| Member::Node(NodeId(at))));
-                self.nodes.push(NodeConfig { name, span: word.span });
+                self.nodes.push(NodeConfig { name, span: Some(word.span), removed: false });
             }
         }
     }
@@ -311,7 +312,12 @@ impl Draft {
         }
     }
 
-    fn finish(mut self, local_name: &str, report: &mut Report) -> HaCf {
+    fn finish(mut self, local_name: &str, managed: bool, report: &mut Report) -> HaCf {
+        if managed {
+            self.refuse_growth(report);
+        } else if self.autojoin() == Autojoin::Any {
+            self.name_ourselves(local_name);
+        }
         let local = self.find_local(local_name, report);
         let timing = self.timing(report);
         let settings = self.settings(report);
@@ -354,12 +360,39 @@ impl Draft {
         }
     }
 
+    fn autojoin(&self) -> Autojoin {
+        match self.value("autojoin") {
+            Some(Value::Choice("any")) => Autojoin::Any,
+            Some(Value::Choice("other")) => Autojoin::Other,
+            _ => Autojoin::None,
+        }
+    }
+
+    /// With haresources the members must be named: who owns a group follows from their order.
+    fn refuse_growth(&self, report: &mut Report) {
+        if let Some(given) = self.given.get("autojoin").filter(|_| self.autojoin() != Autojoin::None) {
+            let message = "autojoin is refused: with haresources the members must be configured";
+            let help = "write `autojoin none` and name all members, or start with -M, without resource management";
+            report.advise(Code::Refused, given.span, message, help);
+        }
+    }
+
+    /// `autojoin any`: this node need not be named.
+    fn name_ourselves(&mut self, local_name: &str) {
+        let name = local_name.to_ascii_lowercase();
+        if self.nodes.iter().all(|node| node.name != name) && self.nodes.len() < NODES_MAX {
+            self.members.extend(u16::try_from(self.nodes.len()).map(|at| Member::Node(NodeId(at))));
+            self.nodes.push(NodeConfig { name, span: None, removed: false });
+        }
+    }
+
     fn find_local(&self, local_name: &str, report: &mut Report) -> Option<NodeId> {
         let lower = local_name.to_ascii_lowercase();
         let Some(first) = self.nodes.first() else {
             report.advise(Code::NoNodes, Span::FILE, "no nodes defined", "name the members: `node h1 h2`");
             return None;
         };
+        let span = first.span.unwrap_or(Span::FILE);
         let found = self.nodes.iter().position(|node| node.name == lower).and_then(|at| u16::try_from(at).ok());
         if found.is_none() {
             let message = format_args!("Current node [{lower}] not in configuration!");
@@ -371,10 +404,10 @@ impl Draft {
                 .find(|name| *name == short || name.split('.').next().is_some_and(|host| host == lower));
             if let Some(near) = near {
                 let help = format_args!("write `node {lower}` instead of {near}, or {near} into the file nodeinfo");
-                report.advise(Code::LocalNodeMissing, first.span, message, help);
+                report.advise(Code::LocalNodeMissing, span, message, help);
             } else {
                 let help = format_args!("add `node {lower}`: it must be what `uname -n` or the file nodeinfo says");
-                report.advise(Code::LocalNodeMissing, first.span, message, help);
+                report.advise(Code::LocalNodeMissing, span, message, help);
             }
         }
         found.map(NodeId)
@@ -491,6 +524,7 @@ impl Draft {
             rtprio: self.optional_number("rtprio"),
             memreserve: self.number("memreserve"),
             log: self.log(report),
+            autojoin: self.autojoin(),
             uuid_from: if self.is("uuidfrom", "nodename") { UuidFrom::NodeName } else { UuidFrom::File },
             generation_method: if self.is("hbgenmethod", "time") {
                 GenerationMethod::Time
@@ -551,7 +585,6 @@ impl Draft {
 fn refuse(row: &Directive, span: Span, why: &str, report: &mut Report) {
     let help =
         if row.default.is_some() { "write `off` or remove the line" } else { "remove the line if you accept that" };
-    let help = if row.name == "autojoin" { "write `autojoin none` and name all members" } else { help };
     report.advise(Code::Refused, span, format_args!("{} is refused: {why}", row.name), help);
 }
 

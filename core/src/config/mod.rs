@@ -5,6 +5,8 @@
 //! | [`timing`] | times, CLUSTER a.3 and a.4 | [`Timing`] |
 //! | `ha_cf`, `directives` | ha.cf, CLUSTER i.1 and i.2 | nodes, media, [`Settings`] |
 //! | [`haresources`] | haresources, CLUSTER d.1 | [`Group`]s |
+//! | [`hostcache`] | hostcache, delhostcache, WIRE 8 | who was a member before |
+//! | `roster` | | who is a member now |
 //! | [`authkeys`] | authkeys, CLUSTER i.3, WIRE 6.1 | [`Keyring`] |
 //! | [`plan`] | two configurations | what a running node can apply of the second |
 //!
@@ -22,8 +24,10 @@ pub mod diagnostic;
 mod directives;
 mod ha_cf;
 pub mod haresources;
+pub mod hostcache;
 mod media;
 pub mod plan;
+mod roster;
 pub mod settings;
 mod text;
 pub mod timing;
@@ -37,8 +41,11 @@ use core::time::Duration;
 pub use clients::{ApiAuth, Program};
 pub use diagnostic::{Code, Diagnostic, FileName, Severity, Span};
 pub use haresources::{AddressClass, Group, Resource, ScriptCall, VirtualIp};
+pub use hostcache::{Hostcache, KnownNode};
 pub use plan::{Change, Plan, Takes};
-pub use settings::{Facility, Failback, GenerationMethod, LogConfig, Settings, UuidFrom};
+pub(crate) use roster::Roster;
+pub use roster::{Member, NodeConfig, NotANewNode};
+pub use settings::{Autojoin, Facility, Failback, GenerationMethod, LogConfig, Settings, UuidFrom};
 pub use timing::{Intervals, Timing, TimingError};
 
 use self::diagnostic::Report;
@@ -79,7 +86,7 @@ pub struct Sources<'a> {
     pub local_name: &'a str,
     /// ha.cf.
     pub ha_cf: SourceText<'a>,
-    /// haresources; without it there are no groups.
+    /// haresources; without it resources are none of the daemon's business (`heartbeat -M`).
     pub haresources: Option<SourceText<'a>>,
     /// authkeys.
     pub authkeys: SourceText<'a>,
@@ -98,15 +105,6 @@ pub struct Reading {
     pub groups: Vec<Group>,
     /// The programs and rights of clients that could be read, errors or not.
     pub clients: clients::Clients,
-}
-
-/// A member of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct NodeConfig {
-    /// The lower-cased name, at most 99 bytes.
-    pub name: String,
-    /// Where ha.cf names it.
-    pub span: Span,
 }
 
 /// One way to reach the peers.
@@ -272,33 +270,25 @@ const SLOW_AT_ONCE: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
     local: NodeId,
-    nodes: Vec<NodeConfig>,
+    roster: Roster,
     media: Vec<Medium>,
     timing: Timing,
     groups: Vec<Group>,
     keyring: Keyring,
     ping_names: Vec<String>,
-    members: Vec<Member>,
+    /// Whether there is a haresources.
+    has_groups_file: bool,
     settings: Settings,
     environment: Vec<(String, String)>,
     parameters: BTreeMap<String, String>,
     clients: clients::Clients,
 }
 
-/// One entry of what clients call the node list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Member {
-    /// A node.
-    Node(NodeId),
-    /// A ping node or ping group, by its position in [`Config::ping_names`].
-    Ping(u16),
-}
-
 impl Config {
     /// Reads the three texts; finds every problem that can be found without asking the machine.
     pub fn read(sources: &Sources<'_>) -> Reading {
         let mut report = Report::new(sources.ha_cf.name);
-        let ha_cf = ha_cf::read(sources.ha_cf, sources.local_name, &mut report);
+        let ha_cf = ha_cf::read(sources.ha_cf, sources.local_name, sources.haresources.is_some(), &mut report);
         let mut diagnostics = report.finish();
 
         let nodes = ha_cf.as_ref().map_or(&[][..], |ha_cf| &ha_cf.nodes);
@@ -316,13 +306,18 @@ impl Config {
         let config = if diagnostics.iter().any(Diagnostic::is_error) {
             None
         } else {
-            Config::assemble(ha_cf, groups.clone(), keyring)
+            Config::assemble(ha_cf, groups.clone(), sources.haresources.is_some(), keyring)
         };
         Reading { config, diagnostics, media, groups, clients }
     }
 
     /// Puts the parts together; every part that is missing has left an error.
-    fn assemble(ha_cf: Option<ha_cf::HaCf>, groups: Vec<Group>, keyring: Option<Keyring>) -> Option<Config> {
+    fn assemble(
+        ha_cf: Option<ha_cf::HaCf>,
+        groups: Vec<Group>,
+        has_groups_file: bool,
+        keyring: Option<Keyring>,
+    ) -> Option<Config> {
         let ha_cf::HaCf {
             local,
             nodes,
@@ -337,13 +332,13 @@ impl Config {
         } = ha_cf?;
         Some(Config {
             local: local?,
-            nodes,
+            roster: Roster { nodes, members },
             media,
             timing: timing?,
             groups,
             keyring: keyring?,
             ping_names,
-            members,
+            has_groups_file,
             settings,
             environment,
             parameters,
@@ -359,22 +354,6 @@ impl Config {
     /// The name of this node.
     pub fn local_name(&self) -> &str {
         self.node(self.local).map_or("", |node| &node.name)
-    }
-
-    /// The members of the cluster, in the order of ha.cf; [`NodeId`] is the position.
-    pub fn nodes(&self) -> &[NodeConfig] {
-        &self.nodes
-    }
-
-    /// The member of that identifier.
-    pub fn node(&self, id: NodeId) -> Option<&NodeConfig> {
-        self.nodes.get(id.index())
-    }
-
-    /// The member of that name, in any case.
-    pub fn node_named(&self, name: &str) -> Option<NodeId> {
-        let at = self.nodes.iter().position(|node| node.name.eq_ignore_ascii_case(name))?;
-        u16::try_from(at).ok().map(NodeId)
     }
 
     /// The media, in the order of ha.cf; [`MediumId`](crate::ids::MediumId) is the position; never empty.
@@ -414,7 +393,7 @@ impl Config {
 
     /// The field `ttl` of every message: nodes, ping nodes included, plus hopfudge (WIRE 7).
     pub fn ttl(&self) -> u32 {
-        let nodes = self.nodes.len().saturating_add(self.ping_names.len());
+        let nodes = self.present().count().saturating_add(self.ping_names.len());
         u32::try_from(nodes).unwrap_or(u32::MAX).saturating_add(u32::from(self.settings.hopfudge))
     }
 
@@ -450,6 +429,16 @@ impl Config {
         }
         let message = Duration::from_secs(SERIAL_MESSAGE_BITS).checked_div(fastest).unwrap_or_default();
         RepairPace { repeat: usual.repeat.max(message.saturating_mul(SLOW_REPEAT)), slow: Some(SLOW_AT_ONCE) }
+    }
+
+    /// Whether this daemon has to do with resources at all: there is a haresources, be it empty.
+    pub fn manages_resources(&self) -> bool {
+        self.has_groups_file
+    }
+
+    /// Who may join the cluster without being named in ha.cf (CLUSTER b.9).
+    pub fn autojoin(&self) -> Autojoin {
+        self.settings.autojoin
     }
 
     /// The names of ping nodes and ping groups, which are part of `ttl`.
@@ -491,11 +480,6 @@ impl Config {
     /// for every `env` (CLUSTER d.8).
     pub fn environment(&self) -> &[(String, String)] {
         &self.environment
-    }
-
-    /// Nodes and ping nodes together, in the order of ha.cf.
-    pub fn members(&self) -> &[Member] {
-        &self.members
     }
 
     /// The programs that run beside the daemon, in the order of ha.cf;

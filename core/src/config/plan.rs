@@ -3,7 +3,7 @@
 //! | applied at once | waits for a restart |
 //! |---|---|
 //! | authkeys; times; `auto_failback` | nodes and the name of this one, media, groups |
-//! | how messages are written and repaired | identity, scheduling and memory of the process |
+//! | how messages are written and repaired; `autojoin` | identity, scheduling and memory of the process |
 //! | where log lines go; `apiauth` | programs beside the daemon, what scripts find in their environment |
 //!
 //! Groups wait: their state is kept by position, and one that is taken away would have to be stopped first on whichever
@@ -68,7 +68,8 @@ pub struct Plan {
     pub changes: Vec<Change>,
 }
 
-const NODES: &str = "members join and leave a running cluster with its start only";
+const NODES: &str = "ha.cf names the members at the start; hb_addnode and hb_delnode change them at once";
+const MODE: &str = "what the daemon manages is decided at its start";
 const MEDIA: &str = "media are opened at the start";
 const GROUPS: &str = "a group is added or taken away when nothing runs";
 const PROCESS: &str = "the process takes it up at its start";
@@ -77,7 +78,8 @@ const PROGRAMS: &str = "programs are started with the daemon";
 const SCRIPTS: &str = "scripts get it from the daemon's start on";
 
 /// Single-valued directives that count at once.
-const LIVE: [&str; 20] = [
+const LIVE: [&str; 21] = [
+    "autojoin",
     "keepalive",
     "deadtime",
     "warntime",
@@ -125,13 +127,13 @@ impl Plan {
         // Without `..`: a new field must be thought of here, and in `renewed`.
         let Config {
             local: _,
-            nodes: _,
+            roster: _,
             media,
             timing,
             groups,
             keyring: _,
             ping_names,
-            members,
+            has_groups_file,
             settings,
             environment,
             parameters,
@@ -150,12 +152,14 @@ impl Plan {
         }
         plan.settings(settings, &new.settings);
         plan.value("the name of this node", Takes::Restart(IDENTITY), old.local_name(), new.local_name());
-        let names = |config: &Config| -> Vec<String> { config.nodes.iter().map(|node| node.name.clone()).collect() };
-        plan.list("node", Takes::Restart(NODES), &names(old), &names(new));
+        plan.list("node", Takes::Restart(NODES), &old.names_of_ha_cf(), &new.names_of_ha_cf());
         plan.list("media", Takes::Restart(MEDIA), &lines(media, medium_line), &lines(&new.media, medium_line));
         // What else is derived from the lines of nodes and ping nodes; their order is that of ha.cf.
         plan.list("ping nodes", Takes::Restart(MEDIA), ping_names, &new.ping_names);
-        if members.len() == new.members.len() && *members != new.members {
+        let managed = |managed: bool| if managed { "by haresources" } else { "by nobody here" };
+        plan.value("resources", Takes::Restart(MODE), managed(*has_groups_file), managed(new.has_groups_file));
+        let same_names = old.names_of_ha_cf() == new.names_of_ha_cf() && *ping_names == new.ping_names;
+        if same_names && old.order_of_ha_cf() != new.order_of_ha_cf() {
             plan.push("the order of nodes and ping nodes", Takes::Restart(NODES), None, None);
         }
         let group_lines = |config: &Config, groups: &[Group]| -> Vec<String> {
@@ -247,6 +251,7 @@ impl Plan {
             udp_port,
             max_rexmit_delay,
             max_peer_deadtime,
+            autojoin,
             realtime,
             rtprio,
             memreserve,
@@ -262,6 +267,7 @@ impl Plan {
         let compression = sealing.compression;
         let other = new.sealing.compression;
         let live = [
+            ("autojoin", autojoin.word().into(), new.autojoin.word().into()),
             ("auto_failback", failback_word(*failback).into(), failback_word(new.failback).into()),
             ("msgfmt", msgfmt_word(sealing.msgfmt).into(), msgfmt_word(new.sealing.msgfmt).into()),
             ("compression", compression.algorithm.name().into(), other.algorithm.name().into()),
@@ -350,13 +356,13 @@ impl Config {
     pub fn renewed(&self, new: &Config) -> Config {
         let Config {
             local,
-            nodes,
+            roster,
             media,
             timing: _,
             groups,
             keyring: _,
             ping_names,
-            members,
+            has_groups_file,
             settings,
             environment,
             parameters,
@@ -369,6 +375,7 @@ impl Config {
             udp_port,
             max_rexmit_delay: _,
             max_peer_deadtime: _,
+            autojoin: _,
             realtime,
             rtprio,
             memreserve,
@@ -384,13 +391,13 @@ impl Config {
         let kept = parameters.iter().filter(|pair| !live(pair));
         Config {
             local: *local,
-            nodes: nodes.clone(),
+            roster: roster.clone(),
             media: media.clone(),
             timing: new.timing,
             groups: groups.clone(),
             keyring: new.keyring.clone(),
             ping_names: ping_names.clone(),
-            members: members.clone(),
+            has_groups_file: *has_groups_file,
             settings: Settings {
                 failback: new.settings.failback,
                 sealing: new.settings.sealing,
@@ -398,6 +405,7 @@ impl Config {
                 udp_port: *udp_port,
                 max_rexmit_delay: new.settings.max_rexmit_delay,
                 max_peer_deadtime: new.settings.max_peer_deadtime,
+                autojoin: new.settings.autojoin,
                 realtime: *realtime,
                 rtprio: *rtprio,
                 memreserve: *memreserve,
@@ -567,7 +575,7 @@ mod tests {
         let new = config(&new, "h1 10.0.0.1 Web\n", KEYS);
         let plan = between(&old, &new);
         for line in [
-            "node: h1, h2 becomes h2, h1; waits for a restart: members join and leave",
+            "node: h1, h2 becomes h2, h1; waits for a restart: ha.cf names the members",
             "media: bcast eth1, port 694 is taken away; waits for a restart: media are opened at the start\n",
             "media: bcast eth2, port 700 is added; waits",
             "haresources: h1 10.0.0.1 is taken away; waits",

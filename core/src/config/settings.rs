@@ -14,6 +14,28 @@ pub enum Failback {
     Off,
 }
 
+/// Who may join without being named in ha.cf (CLUSTER b.9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Autojoin {
+    /// Nobody.
+    None,
+    /// Every other node that has the keys.
+    Other,
+    /// This one as well.
+    Any,
+}
+
+impl Autojoin {
+    /// The word in ha.cf.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Autojoin::None => "none",
+            Autojoin::Other => "other",
+            Autojoin::Any => "any",
+        }
+    }
+}
+
 /// Where the node's uuid comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UuidFrom {
@@ -111,6 +133,8 @@ pub struct LogConfig {
 pub struct Settings {
     /// Whether groups return home.
     pub failback: Failback,
+    /// Who may join without being named.
+    pub autojoin: Autojoin,
     /// How messages are written: format and compression.
     pub sealing: Sealing,
     /// Added to the number of nodes for `ttl`.

@@ -10,11 +10,13 @@
 //! - the *sender* decides its own dead time (WIRE 10.3); until it was heard ours counts, during our start `initdead`,
 //! - only `status` is life; any message refreshes the link it came by.
 
+mod change;
 mod join;
 mod links;
 mod nodes;
 pub mod uuid_from_name;
 
+pub use change::{MembershipChange, NotRemoved, Source};
 pub(crate) use join::{Join, Lifecycle, NODE_LIST_TRIES};
 pub(crate) use links::Links;
 pub use nodes::Liveness;

@@ -1,16 +1,21 @@
-//! The node table: what we know of every configured node.
+//! The node table: what we know of every member.
 
 use super::Links;
-use crate::config::Config;
+use crate::config::hostcache::WEIGHT;
+use crate::config::{Config, KnownNode};
 use crate::delivery::Receiver;
 use crate::ids::{NodeId, NodeUuid};
 use crate::mark::Of;
 use crate::resource::Claim;
 use crate::rng::{Lane, Lanes};
 use crate::time::Instant;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
+
+/// Names on the list of the deleted; the oldest leave it first.
+const DELETED_MAX: usize = 100;
 
 /// A node as its observer sees it (WIRE 10.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,7 +62,12 @@ impl fmt::Display for Liveness {
 #[derive(Clone, Debug, Hash)]
 #[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Peer {
+    /// Since when it is a member here: our start, or later.
+    pub(crate) since: Instant,
     pub(crate) uuid: Option<NodeUuid>,
+    /// What it counts where votes are counted, and where it stands: for clients, decides nothing here.
+    pub(crate) weight: u32,
+    pub(crate) site: String,
     pub(crate) liveness: Liveness,
     /// When its last `status` was accepted.
     pub(crate) heard: Option<Instant>,
@@ -76,63 +86,124 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    fn new(since: Instant, media: usize, lanes: &mut Lanes) -> Peer {
+        Peer {
+            since,
+            uuid: None,
+            weight: WEIGHT,
+            site: String::new(),
+            liveness: Liveness::Init,
+            heard: None,
+            dead_time: None,
+            native: None,
+            receiver: Receiver::new(lanes.below(Lane::AckTrigger, crate::delivery::ACK_EVERY)),
+            links: Links::new(media),
+            gone: false,
+            asked: false,
+            claim: None,
+        }
+    }
+
     /// When the node is dead if it stays silent: our `initdead` until our own start is complete, then the dead time it
-    /// announced, ours if it never did (WIRE 10.3). `start` is when we started.
-    pub(crate) fn dead_at(&self, config: &Config, started: Instant, start_complete: bool) -> Instant {
+    /// announced, ours if it never did (WIRE 10.3).
+    pub(crate) fn dead_at(&self, config: &Config, start_complete: bool) -> Instant {
         let timing = config.timing();
         let limit = self.dead_time.unwrap_or(timing.deadtime());
         let limit = if start_complete { limit } else { timing.initdead().max(limit) };
-        self.heard.unwrap_or(started).plus(limit)
+        self.heard.unwrap_or(self.since).plus(limit)
     }
 }
 
-/// All configured nodes, in configuration order.
+/// All members, by the place that the configuration gives them.
 #[derive(Clone, Debug, Hash)]
 #[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct NodeTable {
     me: NodeId,
-    peers: Vec<Of<Peer>>,
+    /// The place of a removed node is empty.
+    places: Vec<Of<Option<Peer>>>,
+    /// Who was removed and is not to come back by itself, the oldest first.
+    deleted: Vec<KnownNode>,
 }
 
 impl NodeTable {
-    pub(crate) fn new(config: &Config, uuid: NodeUuid, lanes: &mut Lanes) -> NodeTable {
+    pub(crate) fn new(config: &Config, uuid: NodeUuid, now: Instant, lanes: &mut Lanes) -> NodeTable {
         let me = config.local();
-        let media = config.media().len();
-        let peers = (0..).map(NodeId).zip(config.nodes()).map(|(node, _)| {
-            let value = Peer {
-                uuid: (node == me).then_some(uuid),
-                liveness: Liveness::Init,
-                heard: None,
-                dead_time: None,
-                native: None,
-                receiver: Receiver::new(lanes.below(Lane::AckTrigger, crate::delivery::ACK_EVERY)),
-                links: Links::new(media),
-                gone: false,
-                asked: false,
-                claim: None,
-            };
-            Of { node, value }
-        });
-        NodeTable { me, peers: peers.collect() }
+        let mut table = NodeTable { me, places: Vec::new(), deleted: Vec::new() };
+        for (node, _) in config.present() {
+            table.add(node, config.media().len(), now, lanes);
+        }
+        if let Some(own) = table.get_mut(me) {
+            own.uuid = Some(uuid);
+        }
+        table
     }
 
-    /// Whether this is the table of node `me` of so many, each with so many links: what a recording restores must be.
+    /// Whether this is the table of a node with this configuration: what a recording restores must be.
     #[cfg(feature = "trace")]
-    pub(crate) fn has_shape(&self, me: NodeId, nodes: usize, media: usize) -> bool {
-        self.me == me && self.peers.len() == nodes && self.peers.iter().all(|peer| peer.links.iter().count() == media)
+    pub(crate) fn fits(&self, config: &Config) -> bool {
+        let media = config.media().len();
+        let is_place = |place: &Of<Option<Peer>>, removed: bool| match &place.value {
+            Some(peer) => !removed && peer.links.iter().count() == media,
+            None => removed,
+        };
+        self.me == config.local()
+            && self.places.len() == config.nodes().len()
+            && self.places.iter().zip(config.nodes()).all(|(place, node)| is_place(place, node.removed))
+    }
+
+    /// A new member, of which nothing is known yet.
+    pub(crate) fn add(&mut self, node: NodeId, media: usize, now: Instant, lanes: &mut Lanes) {
+        while self.places.len() <= node.index() {
+            let next = u16::try_from(self.places.len()).unwrap_or(u16::MAX);
+            self.places.push(Of { node: NodeId(next), value: None });
+        }
+        if let Some(place) = self.places.get_mut(node.index()) {
+            place.value = Some(Peer::new(now, media, lanes));
+        }
+    }
+
+    /// A member no more; what was known of it under `name` goes to the list of the deleted.
+    pub(crate) fn remove(&mut self, node: NodeId, name: &str) {
+        if let Some(peer) = self.places.get_mut(node.index()).and_then(|place| place.value.take()) {
+            let Peer { uuid, weight, site, .. } = peer;
+            self.delete(KnownNode { name: name.into(), uuid, weight, site });
+        }
+    }
+
+    /// A name is not to come back by itself.
+    pub(crate) fn delete(&mut self, node: KnownNode) {
+        if !self.is_deleted(&node.name) {
+            self.deleted.push(node);
+            let surplus = self.deleted.len().saturating_sub(DELETED_MAX);
+            self.deleted.drain(..surplus);
+        }
+    }
+
+    /// A name may come back.
+    pub(crate) fn pardon(&mut self, name: &str) {
+        self.deleted.retain(|node| !node.name.eq_ignore_ascii_case(name));
+    }
+
+    pub(crate) fn is_deleted(&self, name: &str) -> bool {
+        self.deleted.iter().any(|node| node.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Who was removed, the oldest first.
+    pub(crate) fn deleted(&self) -> &[KnownNode] {
+        &self.deleted
     }
 
     pub(crate) fn get(&self, node: NodeId) -> Option<&Peer> {
-        self.peers.get(node.index()).map(|peer| &peer.value)
+        self.places.get(node.index())?.value.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, node: NodeId) -> Option<&mut Peer> {
-        self.peers.get_mut(node.index()).map(|peer| &mut peer.value)
+        self.places.get_mut(node.index())?.value.as_mut()
     }
 
-    /// All nodes, ourselves included.
+    /// All members, ourselves included.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
-        self.peers.iter().map(|peer| (peer.node, &peer.value))
+        self.places.iter().filter_map(|place| Some((place.node, place.value.as_ref()?)))
     }
 
     /// All nodes but ourselves.

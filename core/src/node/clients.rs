@@ -12,10 +12,11 @@ use crate::client::signon::{Verdict, answer, judge};
 use crate::client::{Filter, Session, Who};
 use crate::config::Member;
 use crate::config::clients::CLIENT_NAME_MAX;
+use crate::config::hostcache::WEIGHT;
 use crate::event::Event;
 use crate::ids::{ClientId, NodeId, NodeUuid};
 use crate::input::{Accounts, Closed, Credentials};
-use crate::membership::Liveness;
+use crate::membership::{Liveness, Peer};
 use crate::wire::message::{ClientStatus, QueryClient};
 use crate::wire::{Body, Fields};
 use alloc::borrow::Cow;
@@ -266,7 +267,7 @@ impl Node {
         };
         match request {
             "nodelist" => self.node_list(),
-            "numnodes" => one("numnodes", self.config.nodes().len().to_string()),
+            "numnodes" => one("numnodes", self.config.present().count().to_string()),
             "nodestatus" => of_node("st", |node, known| node.status_word(known).to_string()),
             "nodetype" => of_node("nodetype", |_, known| type_of(known).to_string()),
             "nodeweight" => of_node("weight", Node::weight),
@@ -279,6 +280,9 @@ impl Node {
                 }
                 None => INVALID,
             },
+            "getrsc" if !self.config.manages_resources() => {
+                Answer::Bad(Some("Resource is managed by crm. Use crm tool to query resource"))
+            }
             "getrsc" => {
                 let status = self.status();
                 one("rsc_hold", if status.is_stable() { status.holding() } else { "transition" }.to_string())
@@ -314,15 +318,20 @@ impl Node {
     }
 
     /// The weight by which quorum counts a node.
-    #[expect(clippy::unused_self, reason = "the node table will know")]
-    fn weight(&self, _known: &Known) -> String {
-        "100".into()
+    fn weight(&self, known: &Known) -> String {
+        self.peer_of(known).map_or(WEIGHT, |peer| peer.weight).to_string()
     }
 
     /// The site a node belongs to.
-    #[expect(clippy::unused_self, reason = "the node table will know")]
-    fn site(&self, _known: &Known) -> String {
-        String::new()
+    fn site(&self, known: &Known) -> String {
+        self.peer_of(known).map_or_else(String::new, |peer| peer.site.clone())
+    }
+
+    fn peer_of(&self, known: &Known) -> Option<&Peer> {
+        match known {
+            Known::Node(node) => self.nodes.get(*node),
+            Known::Ping(_) => None,
+        }
     }
 
     fn node_list(&self) -> Answer {

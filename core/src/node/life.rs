@@ -2,6 +2,7 @@
 
 use super::{Node, dialect};
 use crate::action::{Action, ExitReason};
+use crate::config::Autojoin;
 use crate::deadlines::Timer;
 use crate::event::Event;
 use crate::ids::{Generation, NodeId, Seq};
@@ -12,7 +13,6 @@ use crate::membership::{
 use crate::wire::message::{RepNodes, Status, StatusWord};
 use crate::wire::{Body, Message};
 use alloc::borrow::Cow;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -30,6 +30,10 @@ impl Node {
             self.rearm_death(node);
         }
         self.expect_pings();
+        if self.config.autojoin() != Autojoin::None {
+            self.deadlines.set(Timer::Autojoin, self.started.plus(self.config.timing().initdead()));
+        }
+        self.begin_keeping_members();
         self.go_on_joining();
     }
 
@@ -60,9 +64,12 @@ impl Node {
 
     // --- the way in
 
-    /// Goes on when every node was heard or is dead: first the node list, then `active` (CLUSTER b.2).
+    /// Goes on when every node was heard or is dead: first the node list, then `active` (CLUSTER b.2). With `autojoin` who
+    /// is not named has the time of `initdead` to be heard.
     pub(super) fn go_on_joining(&mut self) {
-        let all_known = self.nodes.all_known() && self.pings.all_known();
+        let initdead = self.started.plus(self.config.timing().initdead());
+        let may_join = self.config.autojoin() == Autojoin::None || *self.now >= initdead;
+        let all_known = may_join && self.nodes.all_known() && self.pings.all_known();
         if self.life == Lifecycle::Joining(Join::Listening) && all_known {
             self.life = Lifecycle::Joining(Join::AskingNodes { tries: 0 });
             self.ask_for_nodes();
@@ -99,17 +106,8 @@ impl Node {
         }
     }
 
-    /// *Ours*: a list that differs is told, not adopted. In haresources mode the file is what the administrator meant,
-    /// and the original forgets the difference at its next start anyway (CLUSTER b.9).
-    fn on_node_list(&mut self, from: NodeId, theirs: &[Cow<'_, str>]) {
-        let mut theirs: Vec<String> = theirs.iter().map(|name| name.to_ascii_lowercase()).collect();
-        let mut ours: Vec<String> = self.config.nodes().iter().map(|node| node.name.clone()).collect();
-        theirs.sort_unstable();
-        ours.sort_unstable();
-        if theirs != ours {
-            let node = self.name(from);
-            self.report(Event::NodeListDiffers { node, ours: ours.join(" "), theirs: theirs.join(" ") });
-        }
+    fn on_node_list(&mut self, from: NodeId, list: &RepNodes<'_>) {
+        self.compare_node_list(from, list);
         if matches!(self.life, Lifecycle::Joining(Join::AskingNodes { .. })) {
             self.start_complete();
         }
@@ -122,19 +120,23 @@ impl Node {
         match &message.body {
             Body::Status(status) => self.on_status(from, seq, status),
             Body::ReqNodes => {
-                let config = self.config.clone();
-                let nodes = config.nodes().iter().map(|node| Cow::Borrowed(node.name.as_str())).collect();
-                self.send(Body::RepNodes(RepNodes { nodes, deleted: Vec::new() }), Some(from));
+                let list = self.members_told();
+                self.send(Body::RepNodes(list), Some(from));
             }
-            Body::RepNodes(list) => self.on_node_list(from, &list.nodes),
+            Body::RepNodes(list) => self.on_node_list(from, list),
+            Body::AddNode(names) => self.on_add_nodes(from, names),
+            Body::DelNode(names) => self.on_delete_nodes(from, names),
+            Body::SetWeight(set) => self.on_set_weight(&set.node, set.weight),
+            Body::SetSite(set) => self.on_set_site(&set.node, &set.site),
             Body::Shutdone => self.on_shutdone(from),
             // WIRE 11: before our start is complete nothing else counts.
             _ if !self.life.is_started() => {}
+            Body::QueryClient(query) => self.on_client_query(from, &query.client, &query.from_id),
+            _ if !self.config.manages_resources() => {}
             Body::Starting => self.on_starting(from, seq),
             Body::Resource(resource) => self.on_resource(from, seq, resource),
             Body::AskResources(ask) => self.on_ask(from, seq, *ask),
             Body::Takeover(set) => self.on_hb_takeover(from, *set),
-            Body::QueryClient(query) => self.on_client_query(from, &query.client, &query.from_id),
             _ => {}
         }
     }
@@ -218,18 +220,18 @@ impl Node {
     pub(super) fn rearm_death(&mut self, node: NodeId) {
         let Some(peer) = self.nodes.get(node) else { return };
         if peer.liveness != Liveness::Dead {
-            let at = peer.dead_at(&self.config, self.started, self.life.is_started());
+            let at = peer.dead_at(&self.config, self.life.is_started());
             self.deadlines.set(Timer::NodeDead(node), at);
         }
     }
 
     pub(super) fn on_node_silent(&mut self, node: NodeId) {
-        let (now, started) = (*self.now, self.started);
+        let now = *self.now;
         let deadtime = self.config.timing().deadtime();
         let Some(peer) = self.nodes.get_mut(node) else { return };
         let before = core::mem::replace(&mut peer.liveness, Liveness::Dead);
         let lost = peer.receiver.forget_missing();
-        let silent = now.since(peer.heard.unwrap_or(started));
+        let silent = now.since(peer.heard.unwrap_or(peer.since));
         let (limit, never_heard) = (peer.dead_time.unwrap_or(deadtime), peer.heard.is_none());
         self.deadlines.clear(Timer::Rexmit(node));
         self.sender.forget(node);
@@ -251,7 +253,7 @@ impl Node {
             return;
         }
         self.report(Event::ShutdownBegins);
-        for timer in [Timer::NodeList, Timer::Starting] {
+        for timer in [Timer::NodeList, Timer::Starting, Timer::Autojoin] {
             self.deadlines.clear(timer);
         }
         if self.life == Lifecycle::Booting {
@@ -264,7 +266,9 @@ impl Node {
 
     /// Everything is released and said.
     pub(super) fn linger(&mut self) {
-        self.report(Event::AllReleased);
+        if self.config.manages_resources() {
+            self.report(Event::AllReleased);
+        }
         self.life = Lifecycle::Lingering;
         let linger = if self.is_anybody_there() { LINGER } else { Duration::ZERO };
         // Whoever lost `shutdone` sees the gap at once.
@@ -283,6 +287,9 @@ impl Node {
 
     /// Says `starting` again while an active node has not told us what it holds.
     pub(super) fn expect_answers(&mut self) {
+        if !self.config.manages_resources() {
+            return;
+        }
         self.deadlines.start(Timer::Starting, self.now.plus(STARTING_REPEAT));
     }
 }

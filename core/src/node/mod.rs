@@ -6,6 +6,7 @@
 //! | `traffic.rs` | bytes in: authentic, known, in sequence; messages out |
 //! | `life.rs` | our own start and end, heartbeats, the life and death of others |
 //! | `pings.rs` | ping nodes asked, heard, silent |
+//! | `members.rs` | who joins and leaves a running cluster |
 //! | `dialect.rs` | what every live node understands |
 //! | `lateness.rs` | what a node does that was not run in time |
 //! | `resources.rs` | the rule book's intents carried out, operators answered |
@@ -24,6 +25,7 @@ mod clients;
 mod dialect;
 mod lateness;
 mod life;
+mod members;
 mod pings;
 mod programs;
 mod relay;
@@ -38,10 +40,10 @@ mod traffic;
 pub use situation::Heard;
 pub use status::{GroupStatus, LinkStatus, MediumStatus, NodeStatus, PingNodeStatus, Queues, Status};
 
-use crate::action::{Action, Actions};
+use crate::action::{Action, Actions, StateFile};
 use crate::client::Clients;
 use crate::client::programs::Programs;
-use crate::config::Config;
+use crate::config::{Config, Hostcache};
 use crate::deadlines::{Deadlines, Timer};
 use crate::delivery::Sender;
 use crate::digest::{Constant, Derived, digest_of};
@@ -73,6 +75,8 @@ pub struct Boot {
     pub uuid: NodeUuid,
     /// The seed of all randomness.
     pub seed: [u8; 32],
+    /// Who was a member before, and who was removed; of interest to a node without haresources only.
+    pub hostcache: Hostcache,
 }
 
 /// One member of the cluster: a function from (state, time, one input) to (state, actions).
@@ -91,6 +95,8 @@ pub struct Node {
     /// The dialect that was told last.
     spoken: Aside<dialect::Dialect>,
     nodes: NodeTable,
+    /// Digests of the files about members, as they were last written.
+    written: Aside<BTreeMap<StateFile, u64>>,
     pings: PingTable,
     sender: Sender,
     book: Book,
@@ -142,8 +148,12 @@ use context;
 
 impl Node {
     /// A node that has done nothing yet: its first step is due at once.
-    pub fn new(config: Config, boot: Boot) -> Node {
+    pub fn new(mut config: Config, boot: Boot) -> Node {
         let mut lanes = Lanes::new(boot.seed);
+        let mut nodes = NodeTable::new(&config, boot.uuid, boot.now, &mut lanes);
+        if !config.manages_resources() {
+            members::recall(&mut config, &mut nodes, &boot.hostcache, boot.now, &mut lanes);
+        }
         let mut deadlines = Deadlines::default();
         deadlines.set(Timer::Boot, boot.now);
         Node {
@@ -154,7 +164,8 @@ impl Node {
             life: Lifecycle::Booting,
             vigil: lateness::Vigil::Awake,
             spoken: Aside(dialect::Dialect { native: Some(dialect::NATIVE), kept_by: None }),
-            nodes: NodeTable::new(&config, boot.uuid, &mut lanes),
+            nodes,
+            written: Aside::default(),
             pings: PingTable::new(&config),
             sender: Sender::default(),
             book: Book::default(),
@@ -241,6 +252,7 @@ impl Node {
                 Timer::LinkDead(node, medium) => self.on_link_silent(node, medium),
                 Timer::PingDead(medium) => self.on_ping_silent(medium),
                 Timer::NodeList => self.ask_for_nodes(),
+                Timer::Autojoin => self.go_on_joining(),
                 Timer::Starting => self.on_starting_unanswered(),
                 Timer::Rexmit(node) => self.ask_for_missing(node),
                 Timer::Standby => self.on_standby_timeout(),

@@ -150,7 +150,6 @@ impl Node {
     }
 
     /// A node left the cluster for good.
-    #[expect(dead_code, reason = "membership changes come with their own commit")]
     pub(super) fn offer_removal(&mut self, name: &str) {
         if self.clients.wants(Filter::KEEP) {
             let mut fields = Fields::with_capacity(2);

@@ -84,6 +84,12 @@ impl Node {
         if !matches!(self.life, Lifecycle::Active | Lifecycle::Stopping) || matches!(self.vigil, Vigil::Reading(_)) {
             return;
         }
+        if !self.config.manages_resources() {
+            if self.life == Lifecycle::Stopping {
+                self.linger();
+            }
+            return;
+        }
         for _ in 0..100 {
             match decide(&self.view(), &self.book) {
                 Some(intent) => self.carry_out(intent),
@@ -567,6 +573,9 @@ impl Node {
 
     /// With whom groups may be exchanged now (CLUSTER c.7: accepted only if all is at rest).
     pub(super) fn may_move(&self) -> Result<NodeId, Refusal> {
+        if !self.config.manages_resources() {
+            return Err(Refusal::Unmanaged);
+        }
         let view = self.view();
         match view.phase {
             Phase::Stopping => return Err(Refusal::Stopping),

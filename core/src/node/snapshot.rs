@@ -6,10 +6,10 @@
 use super::dialect::Dialect;
 use super::lateness::Vigil;
 use super::{Boot, Node, resources, traffic};
-use crate::action::Frame;
+use crate::action::{Frame, StateFile};
 use crate::client::Clients;
 use crate::client::programs::Programs;
-use crate::config::Config;
+use crate::config::{Config, Roster};
 use crate::deadlines::Deadlines;
 use crate::delivery::Sender;
 use crate::digest::{Constant, Derived};
@@ -28,6 +28,8 @@ use alloc::vec::Vec;
 /// Everything of a [`Node`] but its configuration.
 #[derive(Clone, Debug, Hash, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Parts {
+    /// The members, of whom the texts of the configuration know those of the start.
+    roster: Roster,
     boot: Aside<Boot>,
     started: Instant,
     now: Aside<Instant>,
@@ -37,6 +39,7 @@ pub(crate) struct Parts {
     vigil: Vigil,
     spoken: Aside<Dialect>,
     nodes: NodeTable,
+    written: Aside<BTreeMap<StateFile, u64>>,
     pings: PingTable,
     sender: Sender,
     book: Book,
@@ -56,7 +59,7 @@ impl Parts {
     pub(crate) fn of(node: &Node) -> Parts {
         // Without `..`: a new field must be thought of here.
         let Node {
-            config: _,
+            config,
             boot,
             started,
             now,
@@ -66,6 +69,7 @@ impl Parts {
             vigil,
             spoken,
             nodes,
+            written,
             pings,
             sender,
             book,
@@ -81,6 +85,7 @@ impl Parts {
             actions: _,
         } = node.clone();
         Parts {
+            roster: config.roster().clone(),
             boot,
             started,
             now,
@@ -90,6 +95,7 @@ impl Parts {
             vigil,
             spoken,
             nodes,
+            written,
             pings,
             sender,
             book,
@@ -107,13 +113,15 @@ impl Parts {
 
     /// The node again; `None` if the state is not one of a node with this configuration.
     pub(crate) fn with_config(self, config: Config) -> Option<Node> {
-        let (nodes, media) = (config.nodes().len(), config.media().len());
-        let fits = self.nodes.has_shape(config.local(), nodes, media)
+        let media = config.media().len();
+        let config = config.with_roster(self.roster.clone())?;
+        let fits = self.nodes.fits(&config)
             && self.pings.fits(&config)
             && self.carriers.len() == media
             && self.executor.queue_count() == config.groups().len()
             && self.programs.len() == config.programs().len();
         let Parts {
+            roster: _,
             boot,
             started,
             now,
@@ -123,6 +131,7 @@ impl Parts {
             vigil,
             spoken,
             nodes,
+            written,
             pings,
             sender,
             book,
@@ -147,6 +156,7 @@ impl Parts {
             vigil,
             spoken,
             nodes,
+            written,
             pings,
             sender,
             book,

@@ -34,6 +34,10 @@ pub struct NodeStatus<'a> {
     pub dead_time: Option<Duration>,
     /// The native version it announces; of this node, what it speaks.
     pub native: Option<u32>,
+    /// What it counts where votes are counted (`hb_setweight`).
+    pub weight: u32,
+    /// Where it stands (`hb_setsite`).
+    pub site: &'a str,
     /// The highest number among its messages that we took in; `None` before the first of this life.
     pub newest: Option<Seq>,
     /// How many of its messages are missing.
@@ -148,14 +152,14 @@ impl<'a> Status<'a> {
         self.0.started
     }
 
-    /// All configured nodes, in the order of ha.cf.
+    /// All members, in the order of ha.cf and then of arrival.
     pub fn nodes(self) -> impl Iterator<Item = NodeStatus<'a>> + use<'a> {
         let node = self.0;
         let local = node.config.local();
-        node.nodes.iter().zip(node.config.nodes()).map(move |((id, peer), configured)| {
+        node.nodes.iter().map(move |(id, peer)| {
             let is_local = id == local;
             NodeStatus {
-                name: &configured.name,
+                name: node.config.node(id).map_or("", |node| &node.name),
                 is_local,
                 status: if is_local { node.life.status_word() } else { peer.liveness.word() },
                 gone: peer.gone,
@@ -164,6 +168,8 @@ impl<'a> Status<'a> {
                 heard: peer.heard,
                 dead_time: if is_local { Some(node.config.timing().deadtime()) } else { peer.dead_time },
                 native: if is_local { Some(super::dialect::NATIVE) } else { peer.native },
+                weight: peer.weight,
+                site: &peer.site,
                 newest: peer.receiver.newest(),
                 missing: peer.receiver.missing(),
             }

@@ -15,6 +15,7 @@ use alloc::string::{String, ToString};
 use core::time::Duration;
 
 mod clients;
+mod members;
 mod pings;
 mod reload;
 
@@ -99,6 +100,7 @@ impl Pair {
             generation: Generation(self.generation),
             uuid: NodeUuid([[1; 16], [2; 16]][which]),
             seed: [[3; 32], [4; 32]][which],
+            hostcache: crate::config::Hostcache::default(),
         };
         self.nodes[which] = Some(Node::new(self.configs[which].clone(), boot));
         self.step(which, Input::Wake);

@@ -53,18 +53,17 @@ impl Node {
             None => Err(DropReason::NoSuchMedium),
             Some(_) => accept(&config, bytes),
         };
-        match received.and_then(|message| self.identify(&message).map(|from| (from, message))) {
-            Ok((from, message)) if from == config.local() => self.on_own(medium, &message),
-            Ok((from, message)) => self.on_message(medium, from, &message, bytes),
-            Err(reason) => self.complain(medium, reason),
+        let message = match received {
+            Ok(message) => message,
+            Err(reason) => return self.complain(medium, reason),
+        };
+        // Who sent it: a name. The uuid travels with the name and is learned, not searched for (*ours*: with `autojoin
+        // none` a renamed node is an unknown one).
+        match config.node_named(&message.header.src) {
+            Some(from) if from == config.local() => self.on_own(medium, &message),
+            Some(from) => self.on_message(medium, from, &message, bytes),
+            None => self.on_unknown(medium, &message),
         }
-    }
-
-    /// Who sent it: a configured name. The uuid travels with the name and is learned, not searched for (*ours*: with
-    /// `autojoin none` a renamed node is an unknown one).
-    fn identify(&self, message: &Message<'_>) -> Result<NodeId, DropReason> {
-        let name = message.header.src.as_ref();
-        self.config.node_named(name).ok_or_else(|| DropReason::UnknownNode(name.to_string()))
     }
 
     /// Our own packet came back: the medium works both ways (CLUSTER a.2). It was acted on when it was sent.
@@ -78,9 +77,12 @@ impl Node {
     fn on_message(&mut self, medium: MediumId, from: NodeId, message: &Message<'_>, bytes: &[u8]) {
         let generation = message.header.generation.unwrap_or_default();
         let Some(peer) = self.nodes.get_mut(from) else { return };
-        if message.header.src_uuid.is_some() && generation >= peer.receiver.generation() {
-            peer.uuid = message.header.src_uuid;
+        if let Some(uuid) = message.header.src_uuid.filter(|uuid| peer.uuid != Some(*uuid))
+            && generation >= peer.receiver.generation()
+        {
+            self.learn_uuid(from, uuid);
         }
+        let Some(peer) = self.nodes.get_mut(from) else { return };
         let Some(seq) = message.header.seq else {
             // `NS_` types have no number; those of an earlier life are as void as others.
             if generation < peer.receiver.generation() {

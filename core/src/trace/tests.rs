@@ -72,6 +72,7 @@ fn node(name: &str, number: u8, now: Instant) -> Node {
         generation: Generation(u64::from(number)),
         uuid: NodeUuid([number; 16]),
         seed: [number; 32],
+        hostcache: crate::config::Hostcache::default(),
     };
     Node::new(config(name), boot)
 }

@@ -20,7 +20,7 @@ impl Dir {
     }
 
     fn load(&self) -> Loaded {
-        load(&self.0, Some("alpha"))
+        load(&self.0, Some("alpha"), true)
     }
 
     /// The text without what differs between machines.
@@ -146,7 +146,7 @@ fn the_json_of_a_problem_has_its_place() {
 #[test]
 fn missing_files_are_named_once_each() {
     let dir = Dir::new("missing", &[("nodeinfo", b"gamma\n", 0o644)]);
-    let loaded = load(&dir.0, None);
+    let loaded = load(&dir.0, None, true);
     assert_eq!(loaded.local_name, "gamma");
     let lines: Vec<String> = loaded.diagnostics.iter().map(|one| dir.neutral(&one.to_string())).collect();
     let reason = "No such file or directory (os error 2)";

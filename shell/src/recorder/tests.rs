@@ -46,7 +46,10 @@ impl Scene {
         };
         let now = Instant::from_nanos(1_000_000_000);
         let (wall_clock, generation, uuid) = (UnixTime(1_700_000_000), Generation(1), NodeUuid([1; 16]));
-        let node = Node::new(config, Boot { now, wall_clock, generation, uuid, seed: [1; 32] });
+        let node = Node::new(
+            config,
+            Boot { now, wall_clock, generation, uuid, seed: [1; 32], hostcache: hb_core::config::Hostcache::default() },
+        );
         let targets = Targets { logfile: Some(directory.join("log")), ..Targets::default() };
         let log = Some(Log::open("alpha", &targets).unwrap());
         Scene { directory, node, head, now, log }

@@ -228,6 +228,7 @@ fn action_text(action: &Action) -> Option<String> {
         Action::Dismiss { client } => Some(format!("API client {} is dismissed", client.0)),
         Action::Door(door) => Some(format!("door for API clients: {door:?}")),
         Action::StopProgram { program } => Some(format!("stop program {}", program.0)),
+        Action::Persist { file, text } => Some(format!("write {}: {} lines", file.name(), text.lines().count())),
         Action::Send { .. }
         | Action::ArmTimer { .. }
         | Action::RunResource { .. }

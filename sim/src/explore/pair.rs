@@ -192,6 +192,7 @@ impl Pair {
             generation: machine.generation,
             uuid: NodeUuid::from_random([number; 16]),
             seed: [number; 32],
+            hostcache: hb_core::config::Hostcache::default(),
         };
         machine.node = Some(Arc::new(Node::new(setting.configs[host].clone(), boot)));
         self.step(setting, host, Input::Wake, watch)
@@ -281,6 +282,7 @@ impl Pair {
                 Action::ArmTimer { .. } | Action::FireArp { .. } | Action::Door(_) => {}
                 Action::Tell { .. } | Action::Allow { .. } | Action::Dismiss { .. } => wrong("talks to nobody"),
                 Action::StartProgram { .. } | Action::StopProgram { .. } => wrong("runs a program of nobody"),
+                Action::Persist { .. } => wrong("writes about members, of whom nobody came or left"),
             }
         }
         effect

@@ -51,6 +51,7 @@ impl World {
                 self.tell(&Fact::Reported(host, &event));
                 self.said(host, event.level(), event.to_string());
             }
+            Action::Persist { file, text } => self.hosts[host].write_file(file, text),
             Action::Exit(_)
             // A program of the simulator's machines neither runs nor ends, and nobody connects.
             | Action::Door(_)

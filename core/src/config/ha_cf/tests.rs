@@ -8,7 +8,7 @@ const SMALLEST: &str = "node h1 h2\nbcast eth0\nauto_failback on\nlogfacility da
 fn parse(text: &str) -> (HaCf, Vec<String>) {
     let mut report = Report::new("ha.cf");
     let source = SourceText { name: "ha.cf", bytes: text.as_bytes() };
-    let ha_cf = read(source, "h1", &mut report).expect("text");
+    let ha_cf = read(source, "h1", true, &mut report).expect("text");
     let problems = report.finish();
     (ha_cf, problems.iter().map(|one| alloc::format!("{} {}", one.code, one.message)).collect())
 }
@@ -279,7 +279,7 @@ fn what_contradicts_has_the_phrases_of_the_original() {
 fn old_comments_in_any_character_set_do_no_harm() {
     let mut report = Report::new("ha.cf");
     let bytes = [SMALLEST.as_bytes(), b"# f\xfcr\xff\r\ndeadtime 10 # \xe4\r\n"].concat();
-    let ha_cf = read(SourceText { name: "ha.cf", bytes: &bytes }, "h1", &mut report).expect("text");
+    let ha_cf = read(SourceText { name: "ha.cf", bytes: &bytes }, "h1", true, &mut report).expect("text");
     assert!(report.finish().is_empty());
     assert_eq!(ha_cf.timing.map(|timing| timing.deadtime()), Some(Duration::from_secs(10)));
 }

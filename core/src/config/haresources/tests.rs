@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn nodes(names: &[&str]) -> Vec<NodeConfig> {
-    names.iter().map(|name| NodeConfig { name: (*name).into(), span: Span::FILE }).collect()
+    names.iter().map(|name| NodeConfig { name: (*name).into(), span: Some(Span::FILE), removed: false }).collect()
 }
 
 fn groups(text: &str, names: &[&str]) -> (Vec<Group>, Vec<String>) {

@@ -71,6 +71,7 @@ impl Driven {
             generation: Generation(origin.generation),
             uuid: NodeUuid([1; 16]),
             seed: [3; 32],
+            hostcache: crate::config::Hostcache::default(),
         };
         let node = Node::new(config.clone(), boot);
         let (peer_life, peer_seq) = (origin.peer_generation, origin.peer_seq);

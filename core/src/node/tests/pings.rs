@@ -24,6 +24,7 @@ impl Pinger {
             generation: Generation(7),
             uuid: NodeUuid([1; 16]),
             seed: [3; 32],
+            hostcache: crate::config::Hostcache::default(),
         };
         let node = Node::new(config("h1", PINGS, ""), boot);
         let mut pinger = Pinger { node, now, alive, log: Vec::new(), sent: Vec::new() };
