@@ -28,6 +28,8 @@ pub(crate) enum Timer {
     Autojoin,
     /// Ask for the node list again.
     NodeList,
+    /// Tell several nodes at once that we are here and what we hold.
+    Greet,
     /// Say `starting` again to who has not answered.
     Starting,
     /// Ask a node for what is missing.

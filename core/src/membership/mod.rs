@@ -32,6 +32,9 @@ pub(crate) const START_GRACE: Duration = Duration::from_secs(2);
 pub(crate) const START_GRACE_LASTS: Duration = Duration::from_secs(5);
 /// `starting` is said again this often to a node that does not answer. *Ours*: the original says it once and waits.
 pub(crate) const STARTING_REPEAT: Duration = Duration::from_secs(1);
+/// With more than two nodes whoever comes or asks is greeted after this long, all of them by one message: a hundred that
+/// start together would otherwise say a million.
+pub(crate) const GREET_TOGETHER: Duration = Duration::from_millis(100);
 /// After `shutdone` a node goes on sending heartbeats, so that a peer that missed it sees the gap and can ask (WIRE 1
 /// (9): the original does so for two seconds).
 pub(crate) const LINGER: Duration = Duration::from_secs(1);

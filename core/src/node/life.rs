@@ -253,7 +253,7 @@ impl Node {
             return;
         }
         self.report(Event::ShutdownBegins);
-        for timer in [Timer::NodeList, Timer::Starting, Timer::Autojoin] {
+        for timer in [Timer::NodeList, Timer::Starting, Timer::Greet, Timer::Autojoin] {
             self.deadlines.clear(timer);
         }
         if self.life == Lifecycle::Booting {

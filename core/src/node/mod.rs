@@ -253,6 +253,7 @@ impl Node {
                 Timer::PingDead(medium) => self.on_ping_silent(medium),
                 Timer::NodeList => self.ask_for_nodes(),
                 Timer::Autojoin => self.go_on_joining(),
+                Timer::Greet => self.greet_now(),
                 Timer::Starting => self.on_starting_unanswered(),
                 Timer::Rexmit(node) => self.ask_for_missing(node),
                 Timer::Standby => self.on_standby_timeout(),

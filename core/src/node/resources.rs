@@ -8,7 +8,7 @@ use crate::event::{Decision, Event};
 use crate::ids::{ClientId, GroupId, NodeId, Seq};
 use crate::input::{Request, Which};
 use crate::mark::{Aside, Of};
-use crate::membership::{Lifecycle, Liveness, STARTING_REPEAT};
+use crate::membership::{GREET_TOGETHER, Lifecycle, Liveness, STARTING_REPEAT};
 use crate::resource::classic::{
     self, Because, Cause, Conversation, Heard, Intent, Role, Step, Takeover, decide, is_stable,
 };
@@ -267,13 +267,22 @@ impl Node {
             return;
         }
         // It wants to know what we hold, changed or not.
-        self.book.said = None;
+        let is_pair = self.is_pair();
+        if is_pair {
+            self.book.said = None;
+        } else {
+            self.greet();
+        }
         let Some(peer) = self.nodes.get_mut(from) else { return };
         let first = !core::mem::replace(&mut peer.asked, true);
         if first && peer.claim.is_none() {
             // Now it is ready; our own question may have come too early for it. The answer goes out first. Once in its life:
             // two nodes that do so whenever they are asked would never end.
-            self.deadlines.set(Timer::Starting, *self.now);
+            if is_pair {
+                self.deadlines.set(Timer::Starting, *self.now);
+            } else {
+                self.expect_answers();
+            }
         }
     }
 
@@ -510,13 +519,31 @@ impl Node {
         } else if !before.is_live() {
             // First contact, or contact again: it must hear at once that we are here, and what we hold (CLUSTER k.1b).
             // *Ours*: the original says so at a healed partition only (WIRE 10.5), else at its next heartbeat.
-            self.send_status();
-            self.book.said = None;
+            self.greet();
             self.announce_again(self.book.hold);
         }
         if after == Liveness::Active && self.nodes.get(node).is_some_and(|peer| peer.claim.is_none()) {
             self.expect_answers();
         }
+    }
+
+    /// Says that we are here and what we hold, to one other node at once and to several together.
+    fn greet(&mut self) {
+        if self.is_pair() {
+            self.greet_now();
+        } else {
+            self.deadlines.start(Timer::Greet, self.now.plus(GREET_TOGETHER));
+        }
+    }
+
+    pub(super) fn greet_now(&mut self) {
+        self.send_status();
+        self.book.said = None;
+    }
+
+    /// Whether there is at most one other member.
+    fn is_pair(&self) -> bool {
+        self.nodes.others().nth(1).is_none()
     }
 
     /// *Ours*: whenever the other node may have had our addresses, clients are told again where they are. It may have had

@@ -13,6 +13,8 @@ struct Crowd {
     nodes: Vec<Option<Node>>,
     files: Vec<BTreeMap<StateFile, String>>,
     generation: u64,
+    /// Messages sent so far.
+    sent: usize,
     wire: VecDeque<(usize, crate::action::Frame)>,
     log: Vec<(usize, String)>,
 }
@@ -36,6 +38,7 @@ impl Crowd {
             nodes: (0..size).map(|_| None).collect(),
             files: alloc::vec![BTreeMap::new(); size],
             generation: 100,
+            sent: 0,
             wire: VecDeque::new(),
             log: Vec::new(),
         }
@@ -67,6 +70,7 @@ impl Crowd {
         for action in node.handle(self.now, input) {
             match action {
                 Action::Send { frame, .. } => {
+                    self.sent += 1;
                     self.wire.extend((0..size).filter(|to| *to != which).map(|to| (to, frame.clone())));
                 }
                 Action::Report(event) => self.log.push((which, event.to_string())),
@@ -277,6 +281,20 @@ fn a_cluster_has_at_most_a_hundred_members() {
     crowd.command(0, &format!("t=addnode\nnodelist={}\n", names.join(" ")));
     assert_eq!(crowd.members(1).split(", ").count(), 100);
     assert!(crowd.has_logged(1, "Add node n97 failed: a cluster has at most 100 nodes"));
+}
+
+/// With a message from each to each, and an answer of everybody to all of them, a hundred nodes would say a million.
+#[test]
+fn many_that_start_together_say_few_messages_each() {
+    let names: Vec<String> = (0..16).map(|number| format!("n{number}")).collect();
+    let mut crowd = Crowd::new(names.len());
+    for (which, name) in names.iter().enumerate() {
+        crowd.boot(which, texts(name, &format!("node {}", names.join(" ")), Some("")));
+    }
+    crowd.run(secs(2));
+    assert!((0..16).all(|which| crowd.members(which).matches(" active").count() == 16), "{}", crowd.members(0));
+    assert!(crowd.nodes.iter().flatten().all(|node| node.status().is_stable()));
+    assert!(crowd.sent < 1000, "{}", crowd.sent);
 }
 
 #[test]
