@@ -70,9 +70,18 @@ pub fn local_name(dir: &Path, node: Option<&str>) -> String {
 
 /// Reads ha.cf, haresources, authkeys and nodeinfo in `dir`; `node` overrides the name of this node.
 pub fn load(dir: &Path, node: Option<&str>) -> Loaded {
+    read_all(dir, node, Source::read(&dir.join("haresources"), "resource file"))
+}
+
+/// The same without a look at haresources, as if that were empty.
+pub(crate) fn load_without_resources(dir: &Path, node: Option<&str>) -> Loaded {
+    let name = FileName(dir.join("haresources").display().to_string());
+    read_all(dir, node, Source { name, bytes: Vec::new(), mode: 0, problem: None })
+}
+
+fn read_all(dir: &Path, node: Option<&str>, haresources: Source) -> Loaded {
     let local_name = local_name(dir, node);
     let ha_cf = Source::read(&dir.join("ha.cf"), "config file");
-    let haresources = Source::read(&dir.join("haresources"), "resource file");
     let authkeys = Source::read(&dir.join("authkeys"), "keyfile");
 
     let Reading { config, mut diagnostics, media, groups, clients } = Config::read(&Sources {

@@ -11,6 +11,7 @@ mod daemons;
 mod machines;
 mod outages;
 mod pings;
+mod propagate;
 mod recordings;
 mod reloads;
 mod scene;
@@ -29,9 +30,9 @@ fn tests() -> Vec<Test> {
     let world =
         [addresses::TESTS, announcements::TESTS, clients::TESTS, control::TESTS, machines::TESTS, outages::TESTS]
             .concat();
-    let daemons =
-        [daemons::TESTS, pings::TESTS, recordings::TESTS, reloads::TESTS, serial::TESTS, tools::TESTS].concat();
-    [world, daemons].concat()
+    let daemons = [daemons::TESTS, pings::TESTS, recordings::TESTS, reloads::TESTS, serial::TESTS].concat();
+    let tools = [propagate::TESTS, tools::TESTS].concat();
+    [world, daemons, tools].concat()
 }
 
 fn main() {
