@@ -15,6 +15,7 @@ use alloc::string::{String, ToString};
 use core::time::Duration;
 
 mod clients;
+mod hostile;
 mod reload;
 
 pub(super) fn config(local: &str, ha_cf: &str, haresources: &str) -> Config {
