@@ -8,6 +8,7 @@ mod announcements;
 mod clients;
 mod control;
 mod daemons;
+mod hostile;
 mod machines;
 mod outages;
 mod pings;
@@ -30,7 +31,8 @@ fn tests() -> Vec<Test> {
     let world =
         [addresses::TESTS, announcements::TESTS, clients::TESTS, control::TESTS, machines::TESTS, outages::TESTS]
             .concat();
-    let daemons = [daemons::TESTS, pings::TESTS, recordings::TESTS, reloads::TESTS, serial::TESTS].concat();
+    let daemons =
+        [daemons::TESTS, hostile::TESTS, pings::TESTS, recordings::TESTS, reloads::TESTS, serial::TESTS].concat();
     let tools = [propagate::TESTS, tools::TESTS].concat();
     [world, daemons, tools].concat()
 }
