@@ -162,14 +162,12 @@ impl Api {
             return;
         }
         for _ in 0..ADMIT_MAX {
-            match self.listener.as_ref().map(UnixListener::accept) {
-                Some(Ok((stream, _))) => self.admit_one(stream),
-                // Nobody more, or no descriptor for him: the next connection is an event again.
-                Some(Err(_)) | None => {
-                    self.somebody_knocks = false;
-                    return;
-                }
-            }
+            let Some(Ok((stream, _))) = self.listener.as_ref().map(UnixListener::accept) else {
+                // Nobody more, or no descriptor for them: the next connection is an event again.
+                self.somebody_knocks = false;
+                return;
+            };
+            self.admit_one(stream);
         }
     }
 

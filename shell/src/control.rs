@@ -83,6 +83,7 @@ struct Line {
     fields: Option<Map<String, Value>>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is true of it or not, whatever the others are")]
 #[derive(Debug)]
 struct Client {
     id: ClientId,
@@ -156,7 +157,7 @@ impl Control {
         }
         for _ in 0..ADMIT_MAX {
             let Ok((stream, _)) = self.listener.accept() else {
-                // Nobody more, or no descriptor for him: the next connection is an event again.
+                // Nobody more, or no descriptor for them: the next connection is an event again.
                 self.somebody_knocks = false;
                 return;
             };

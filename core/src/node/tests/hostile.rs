@@ -216,8 +216,7 @@ fn another_cluster_on_the_port_is_counted_and_named() {
     let heartbeat = pair.heartbeat();
     let other_key =
         Keyring::new(1, [(1, crate::auth::Key { method: crate::auth::Method::Sha1, secret: b"theirs".to_vec() })]);
-    let sealing = pair.configs[1].sealing().clone();
-    let other_key = other_key.unwrap().seal(heartbeat.clone(), Framing::Datagram, &sealing).unwrap();
+    let other_key = other_key.unwrap().seal(heartbeat.clone(), Framing::Datagram, pair.configs[1].sealing()).unwrap();
     let other_names = pair.signed(with(&heartbeat, "src", "mars"));
     for _ in 0..100 {
         pair.give(&other_key);
