@@ -4,11 +4,13 @@
 //!
 //! Invariants:
 //! - nothing here waits for a client: what it does not take in time is counted, and it is thrown out,
+//! - however many come or speak at once, a turn of the daemon takes in [`ADMIT_MAX`] and hears a few of them,
 //! - at most [`CLIENTS_MAX`] connections, of which ordinary users cannot have the last [`RESERVED`],
 //! - every connection that was opened is closed once: by us after [`Api::dismiss`], else as a [`Happening`].
 
 pub(crate) mod framing;
 
+use crate::refusals::Refusals;
 use crate::sys;
 use framing::Beginning;
 use hb_core::config::clients::CLUSTER_USER;
@@ -32,6 +34,8 @@ use std::time::Duration;
 pub(crate) const CLIENTS_MAX: usize = 128;
 /// Places that only root and the cluster's user can take.
 const RESERVED: usize = 16;
+/// So many who knock are let in, or turned away, in one turn.
+pub(crate) const ADMIT_MAX: usize = 64;
 /// How many messages may wait for a client that has not asked for more (CLIENT 3.1).
 const WAITING: u32 = 64;
 /// How many bytes may wait for a client, whatever it asked for.
@@ -72,7 +76,10 @@ pub(crate) struct Api {
     /// The first token of clients; client `n` of the slab has this plus `n`.
     first: usize,
     listener: Option<UnixListener>,
+    /// Whether somebody may knock whom no further event announces.
+    somebody_knocks: bool,
     is_paused: bool,
+    refusals: Refusals,
     trusted: Option<u32>,
     clients: Slab<Client>,
     last_id: u64,
@@ -93,7 +100,9 @@ impl Api {
             listen,
             first: first_client.0,
             listener: None,
+            somebody_knocks: false,
             is_paused: false,
+            refusals: Refusals::default(),
             trusted: crate::accounts::user(CLUSTER_USER),
             clients: Slab::new(),
             last_id: 0,
@@ -129,7 +138,12 @@ impl Api {
 
     /// Whether something of clients can be handled without waiting.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.happenings.is_empty() || (!self.is_paused && !self.readable.is_empty())
+        self.somebody_knocks || !self.happenings.is_empty() || (!self.is_paused && !self.readable.is_empty())
+    }
+
+    /// Who was turned away.
+    pub(crate) fn refusals(&mut self) -> &mut Refusals {
+        &mut self.refusals
     }
 
     /// Whether the token is one of ours.
@@ -137,20 +151,35 @@ impl Api {
         (self.first..self.first + CLIENTS_MAX).contains(&token.0)
     }
 
-    /// Takes in all who wait to be connected.
+    /// Somebody knocks.
     pub(crate) fn on_listener(&mut self) {
-        // Whatever ends the loop, the next connection is an event again.
-        while let Some((stream, _)) = self.listener.as_ref().and_then(|listener| listener.accept().ok()) {
-            self.admit(stream);
+        self.somebody_knocks = true;
+    }
+
+    /// Takes in those who wait to be connected, as many as one turn bears.
+    pub(crate) fn admit(&mut self) {
+        if !self.somebody_knocks {
+            return;
+        }
+        for _ in 0..ADMIT_MAX {
+            let Some(Ok((stream, _))) = self.listener.as_ref().map(UnixListener::accept) else {
+                // Nobody more, or no descriptor for them: the next connection is an event again.
+                self.somebody_knocks = false;
+                return;
+            };
+            self.admit_one(stream);
         }
     }
 
-    fn admit(&mut self, mut stream: UnixStream) {
+    fn admit_one(&mut self, mut stream: UnixStream) {
         let Ok(peer) = getsockopt(&stream, PeerCredentials) else { return };
         let is_trusted = peer.uid() == 0 || Some(peer.uid()) == self.trusted;
         let places = if is_trusted { CLIENTS_MAX } else { CLIENTS_MAX - RESERVED };
         if self.clients.len() >= places {
-            return;
+            let (pid, uid) = (peer.pid(), peer.uid());
+            let why =
+                format!("client [pid {pid}, uid {uid}] turned away: all {places} places for such clients are taken");
+            return self.refusals.note(why);
         }
         let pid = u32::try_from(peer.pid()).unwrap_or(0);
         let slot = self.clients.vacant_entry();

@@ -32,8 +32,8 @@ const TRACE_SIZE: u32 = 64;
 /// High availability for a pair of machines: keeps addresses and services on exactly one of them.
 ///
 /// Without a command the daemon is started in the background, as Heartbeat 3.0.6 does. Called by the name of one of its
-/// tools, or with that as first word, it is that tool: cl_status, hb_standby, hb_takeover, hb_addnode, hb_delnode,
-/// hb_setweight, hb_setsite.
+/// tools, or with that as first word, it is that tool: cl_status, ha_propagate, hb_standby, hb_takeover, hb_addnode,
+/// hb_delnode, hb_setweight, hb_setsite.
 #[derive(Parser, Debug)]
 #[command(name = "heartbeat", disable_version_flag = true)]
 struct Cli {

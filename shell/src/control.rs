@@ -5,9 +5,12 @@
 //!
 //! Invariants: at most [`CLIENTS_MAX`] clients; a line is at most [`LINE_MAX`] bytes; a client that does not read its
 //! answers is disconnected at [`UNREAD_MAX`] bytes; at most [`SPOKEN_MAX`] messages wait for the node; nothing here waits.
+//! However many come or ask at once, a turn of the daemon lets in [`ADMIT_MAX`] and hears a few requests, of each client in
+//! turn; what a client has written beyond that stays in its socket.
 
 mod member;
 
+use crate::refusals::Refusals;
 use hb_core::config::{Change, Plan};
 use hb_core::ids::ClientId;
 use hb_core::{Closed, Credentials, Door, Input, Level, Request, Response, Which};
@@ -27,6 +30,8 @@ use std::path::{Path, PathBuf};
 pub const VERSION: u32 = 1;
 /// More clients than any tool opens; the next one is turned away.
 pub const CLIENTS_MAX: usize = 64;
+/// So many who knock are let in, or turned away, in one turn.
+pub const ADMIT_MAX: usize = 64;
 /// The longest request in bytes.
 pub const LINE_MAX: usize = 4096;
 /// How much a client may leave unread, in bytes.
@@ -53,6 +58,8 @@ pub enum Asked {
     Join(String),
     /// To say this to the clients of that name.
     Say(Vec<u8>),
+    /// Nothing that can be done; this answer says why.
+    Nothing(Value),
 }
 
 /// What a member does.
@@ -76,6 +83,7 @@ struct Line {
     fields: Option<Map<String, Value>>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is true of it or not, whatever the others are")]
 #[derive(Debug)]
 struct Client {
     id: ClientId,
@@ -85,7 +93,10 @@ struct Client {
     is_member: bool,
     read: Vec<u8>,
     unsent: Vec<u8>,
+    /// It is disconnected as soon as it has read what it was told.
     closing: bool,
+    /// It waits in `readable`.
+    is_readable: bool,
 }
 
 /// The socket and its clients.
@@ -97,7 +108,11 @@ pub struct Control {
     /// The first token of clients; client `n` of the slab has this plus `n`.
     first: usize,
     last_id: u64,
-    asked: VecDeque<(ClientId, Asked)>,
+    /// Whether somebody may knock whom no further event announces.
+    somebody_knocks: bool,
+    /// Clients from which more may be read, in turn.
+    readable: VecDeque<usize>,
+    refusals: Refusals,
     spoken: VecDeque<Spoken>,
     /// The message that is being handled.
     message: Vec<u8>,
@@ -121,35 +136,54 @@ impl Control {
             clients: Slab::new(),
             first: first_client.0,
             last_id: 0,
-            asked: VecDeque::new(),
+            somebody_knocks: false,
+            readable: VecDeque::new(),
+            refusals: Refusals::default(),
             spoken: VecDeque::new(),
             message: Vec::new(),
             door: None,
         })
     }
 
-    /// Takes in all who wait to be connected.
-    pub fn on_listener(&mut self, registry: &Registry) {
-        // Whatever ends the loop, the next connection is an event again.
-        while let Ok((mut stream, _)) = self.listener.accept() {
-            if self.clients.len() >= CLIENTS_MAX {
-                let busy = failure("busy", "too many clients are connected");
-                // A client that is turned away may not even hear why.
-                let _unheard = writeln!(stream, "{busy}");
-                continue;
-            }
-            let Ok(peer) = getsockopt(&stream, PeerCredentials) else { continue };
-            let pid = u32::try_from(peer.pid()).unwrap_or(0);
-            let peer = Credentials { pid, uid: peer.uid(), gid: peer.gid() };
-            self.last_id += 1;
-            let slot = self.clients.vacant_entry();
-            let token = Token(self.first + slot.key());
-            if registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE).is_ok() {
-                let id = ClientId(self.last_id);
-                let (read, unsent) = (Vec::new(), Vec::new());
-                let (watches, is_member, closing) = (false, false, false);
-                slot.insert(Client { id, stream, peer, watches, is_member, read, unsent, closing });
-            }
+    /// Somebody knocks.
+    pub fn on_listener(&mut self) {
+        self.somebody_knocks = true;
+    }
+
+    /// Takes in those who wait to be connected, as many as one turn bears.
+    pub fn admit(&mut self, registry: &Registry) {
+        if !self.somebody_knocks {
+            return;
+        }
+        for _ in 0..ADMIT_MAX {
+            let Ok((stream, _)) = self.listener.accept() else {
+                // Nobody more, or no descriptor for them: the next connection is an event again.
+                self.somebody_knocks = false;
+                return;
+            };
+            self.admit_one(stream, registry);
+        }
+    }
+
+    fn admit_one(&mut self, mut stream: UnixStream, registry: &Registry) {
+        let Ok(peer) = getsockopt(&stream, PeerCredentials) else { return };
+        let pid = u32::try_from(peer.pid()).unwrap_or(0);
+        let peer = Credentials { pid, uid: peer.uid(), gid: peer.gid() };
+        if self.clients.len() >= CLIENTS_MAX {
+            let busy = failure("busy", "too many clients are connected");
+            // A client that is turned away may not even hear why.
+            let _unheard = writeln!(stream, "{busy}");
+            let who = shown(peer);
+            return self.refusals.note(format!("{who} turned away: all {CLIENTS_MAX} places are taken"));
+        }
+        self.last_id += 1;
+        let slot = self.clients.vacant_entry();
+        let token = Token(self.first + slot.key());
+        if registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE).is_ok() {
+            let id = ClientId(self.last_id);
+            let (read, unsent) = (Vec::new(), Vec::new());
+            let (watches, is_member, closing, is_readable) = (false, false, false, false);
+            slot.insert(Client { id, stream, peer, watches, is_member, read, unsent, closing, is_readable });
         }
     }
 
@@ -158,13 +192,14 @@ impl Control {
         (self.first..self.first + CLIENTS_MAX).contains(&token.0)
     }
 
-    /// Reads and writes what can be read and written for the client of `token`.
+    /// The client of `token` can be read or written, or is gone.
     pub fn on_client(&mut self, token: Token) {
         let key = token.0 - self.first;
         let Some(client) = self.clients.get_mut(key) else { return };
-        let open = client.receive(&mut self.asked) && client.flush();
-        if !open {
+        if !client.flush() {
             self.remove(key);
+        } else if !client.closing && !std::mem::replace(&mut client.is_readable, true) {
+            self.readable.push_back(key);
         }
     }
 
@@ -176,9 +211,36 @@ impl Control {
         }
     }
 
-    /// Takes the next request.
+    /// Takes the next request; each client in turn has one.
     pub fn next_request(&mut self) -> Option<(ClientId, Asked)> {
-        self.asked.pop_front()
+        loop {
+            let key = self.readable.pop_front()?;
+            // Its place may have been taken by another, which then is looked at once too often.
+            let Some(client) = self.clients.get_mut(key) else { continue };
+            client.is_readable = false;
+            if client.closing {
+                continue;
+            }
+            match client.receive() {
+                Received::Nothing => {}
+                Received::End => self.remove(key),
+                Received::Request(asked) => {
+                    client.is_readable = true;
+                    self.readable.push_back(key);
+                    let id = client.id;
+                    if let Asked::Nothing(answer) = &asked {
+                        let why = answer["text"].as_str().unwrap_or_default();
+                        self.refusals.note(format!("{} refused: {why}", shown(client.peer)));
+                    }
+                    return Some((id, asked));
+                }
+            }
+        }
+    }
+
+    /// Who was turned away, and what was refused.
+    pub(crate) fn refusals(&mut self) -> &mut Refusals {
+        &mut self.refusals
     }
 
     /// Answers a client, if it is still there.
@@ -186,6 +248,10 @@ impl Control {
         let Some((key, client)) = self.clients.iter_mut().find(|(_, client)| client.id == id) else { return };
         client.say(answer);
         if !client.flush() {
+            if client.unsent.len() > UNREAD_MAX {
+                let who = shown(client.peer);
+                self.refusals.note(format!("{who} thrown out: it has left more than {UNREAD_MAX} bytes unread"));
+            }
             self.remove(key);
         }
     }
@@ -257,8 +323,13 @@ impl Control {
         self.answer(id, &answer);
     }
 
-    /// Whether a member did something that the node has not heard of.
+    /// Whether something of clients can be done without waiting.
     pub fn is_ready(&self) -> bool {
+        self.somebody_knocks || !self.readable.is_empty() || self.has_spoken()
+    }
+
+    /// Whether a member did something that the node has not heard of.
+    pub fn has_spoken(&self) -> bool {
         !self.spoken.is_empty()
     }
 
@@ -305,35 +376,43 @@ impl Drop for Control {
     }
 }
 
+enum Received {
+    Request(Asked),
+    Nothing,
+    End,
+}
+
+/// A client for the log.
+fn shown(peer: Credentials) -> String {
+    format!("control client [pid {}, uid {}]", peer.pid, peer.uid)
+}
+
 impl Client {
     fn say(&mut self, answer: &Value) {
         self.unsent.extend_from_slice(answer.to_string().as_bytes());
         self.unsent.push(b'\n');
     }
 
-    /// Reads all that is there; whether the connection lives.
-    fn receive(&mut self, asked: &mut VecDeque<(ClientId, Asked)>) -> bool {
+    /// Takes one request, reading only if none is there.
+    fn receive(&mut self) -> Received {
         let may_change = self.peer.uid == 0 || self.peer.uid == nix::unistd::geteuid().as_raw();
         let mut buffer = [0; 1024];
         loop {
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return false,
-                Ok(length) => self.read.extend_from_slice(&buffer[..length]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(_) => return false,
-            }
-            while let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
+            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.read.drain(..=end).collect();
-                match parse(&line, may_change) {
-                    Ok(request) => asked.push_back((self.id, request)),
-                    Err(problem) => self.say(&problem),
-                }
+                return Received::Request(parse(&line, may_change).unwrap_or_else(Asked::Nothing));
             }
             if self.read.len() > LINE_MAX {
-                self.say(&failure("bad-request", &format!("a request is at most {LINE_MAX} bytes")));
                 self.closing = true;
-                return true;
+                let text = format!("a request is at most {LINE_MAX} bytes");
+                return Received::Request(Asked::Nothing(failure("bad-request", &text)));
+            }
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Received::End,
+                Ok(length) => self.read.extend_from_slice(&buffer[..length]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Received::Nothing,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Received::End,
             }
         }
     }

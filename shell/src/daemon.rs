@@ -47,14 +47,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How many packets are taken in one turn before time and everybody else get theirs.
+/// How many packets are taken in one turn before time and everybody else get theirs ...
 const FRAMES_PER_TURN: usize = 256;
+/// ... and how many bytes of them: a signature over that takes two milliseconds, and what waits is seldom more.
+const BYTES_PER_TURN: usize = 1024 * 1024;
 /// How much of clients and scripts is handled in one turn: however much they say, packets come first.
 const MESSAGES_PER_TURN: usize = 32;
 /// So late, everything that waits is read first ...
 const LATE: Duration = Duration::from_millis(500);
 /// ... which is less than this: the queues of the sockets are bounded ([`Udp`]), and reading is faster than any network.
 const FRAMES_WHEN_LATE: usize = 65_536;
+/// ... and this, eight full queues. Without it a flood of long packets could hold the node up for ever.
+const BYTES_WHEN_LATE: usize = 16 * 1024 * 1024;
 /// Heap made ready before the loop: a turn needs far less. `memreserve` asks for room for the many processes of the
 /// original (6.5 MB), which would be half of what this one process may use at all.
 const RESERVE_MAX: usize = 1024 * 1024;
@@ -427,8 +431,16 @@ impl Daemon {
         self.machine.collect(now);
         // Woken late, the node must have read everything that waits before it judges by the time (scenario F18).
         let late = now.since(self.machine.deadline()) > LATE;
-        for _ in 0..if late { FRAMES_WHEN_LATE } else { FRAMES_PER_TURN } {
+        let (frames, mut bytes) =
+            if late { (FRAMES_WHEN_LATE, BYTES_WHEN_LATE) } else { (FRAMES_PER_TURN, BYTES_PER_TURN) };
+        for _ in 0..frames {
+            if bytes == 0 {
+                break;
+            }
             let Some(frame) = self.machine.receive() else { break };
+            if let Input::Frame { bytes: taken, .. } = &frame {
+                bytes = bytes.saturating_sub(taken.len());
+            }
             self.recorder.begin(now, &frame);
             let actions = self.node.handle(now, frame);
             for action in actions {

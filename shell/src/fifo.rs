@@ -1,5 +1,6 @@
 //! The command FIFO: scripts of root write messages to it, in pieces that may interleave. Read CLIENT 12 first.
 
+use crate::refusals::Refusals;
 use hb_core::Input;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -13,6 +14,8 @@ use std::path::Path;
 
 /// A message longer than this is none.
 const MESSAGE_MAX: usize = 64 * 1024;
+/// So many pieces of what holds no message are read in one go: whoever writes without end must not hold the node up.
+const PIECES_MAX: usize = 16;
 
 /// The FIFO, open.
 #[derive(Debug)]
@@ -21,6 +24,7 @@ pub(crate) struct Fifo {
     is_readable: bool,
     splitter: Splitter,
     message: Vec<u8>,
+    refusals: Refusals,
 }
 
 impl Fifo {
@@ -41,7 +45,8 @@ impl Fifo {
         // Open for writing as well, so that there is no end of file when the last script closes it.
         let file = OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
         registry.register(&mut SourceFd(&file.as_raw_fd()), token, Interest::READABLE)?;
-        Ok(Fifo { file, is_readable: true, splitter: Splitter::default(), message: Vec::new() })
+        let (splitter, refusals) = (Splitter::default(), Refusals::default());
+        Ok(Fifo { file, is_readable: true, splitter, message: Vec::new(), refusals })
     }
 
     /// Something was written.
@@ -54,21 +59,36 @@ impl Fifo {
         self.is_readable
     }
 
-    /// Takes the next message, to be handled as [`input`](Fifo::input); whether there was one.
+    /// Takes the next message, to be handled as [`input`](Fifo::input); whether there was one. What is no message is skipped,
+    /// and there may be more of it.
     pub(crate) fn fetch(&mut self) -> bool {
         let mut buffer = [0; 4096];
-        while self.is_readable {
-            if let Some(message) = self.splitter.next() {
-                self.message = message;
-                return true;
+        let mut pieces = 0;
+        let found = loop {
+            self.message = self.splitter.next().unwrap_or_default();
+            if !self.message.is_empty() {
+                break true;
             }
+            if !self.is_readable || pieces == PIECES_MAX {
+                break false;
+            }
+            pieces += 1;
             match self.file.read(&mut buffer) {
                 Ok(length) if length > 0 => self.splitter.push(&buffer[..length]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 _ => self.is_readable = false,
             }
+        };
+        let skipped = std::mem::take(&mut self.splitter.skipped);
+        if skipped > 0 {
+            self.refusals.note(format!("the command FIFO: {skipped} bytes skipped that are no message"));
         }
-        false
+        found
+    }
+
+    /// What was refused.
+    pub(crate) fn refusals(&mut self) -> &mut Refusals {
+        &mut self.refusals
     }
 
     /// The message that was taken.
@@ -77,45 +97,58 @@ impl Fifo {
     }
 }
 
-/// Finds messages in a stream of lines, whatever stands between them.
+/// Finds messages in a stream of lines, whatever stands between them; each byte is moved once.
 #[derive(Debug, Default)]
 struct Splitter {
-    /// What was not looked at yet.
-    rest: Vec<u8>,
+    received: Vec<u8>,
+    /// How much of it was looked at.
+    at: usize,
     /// The lines of the present message, and the line that ends it.
     message: Option<(Vec<u8>, &'static [u8])>,
+    /// How many bytes belonged to no message.
+    skipped: usize,
 }
 
 impl Splitter {
     fn push(&mut self, bytes: &[u8]) {
-        self.rest.extend_from_slice(bytes);
+        self.received.drain(..self.at);
+        self.at = 0;
+        self.received.extend_from_slice(bytes);
     }
 
     fn next(&mut self) -> Option<Vec<u8>> {
-        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.rest.drain(..=end).collect();
+        while let Some(end) = self.received[self.at..].iter().position(|byte| *byte == b'\n') {
+            let line = &self.received[self.at..=self.at + end];
+            self.at += line.len();
             // A beginning is one wherever it stands: what was before it lacks its end.
-            let ends_with: &'static [u8] = match &line[..] {
+            let ends_with: &'static [u8] = match line {
                 b">>>\n" => b"<<<\n",
                 b"###\n" => b"%%%\n",
                 _ => b"",
             };
             if !ends_with.is_empty() {
-                self.message = Some((line, ends_with));
+                let before = self.message.replace((line.to_vec(), ends_with));
+                self.skipped += before.map_or(0, |(message, _)| message.len());
                 continue;
             }
-            let Some((message, ends_with)) = &mut self.message else { continue };
-            message.extend_from_slice(&line);
+            let Some((message, ends_with)) = &mut self.message else {
+                // An empty line is nothing.
+                self.skipped += line.len() - 1;
+                continue;
+            };
+            message.extend_from_slice(line);
             if line == *ends_with {
                 return self.message.take().map(|(message, _)| message);
             }
             if message.len() > MESSAGE_MAX {
+                self.skipped += message.len();
                 self.message = None;
             }
         }
-        if self.rest.len() > MESSAGE_MAX {
-            self.rest.clear();
-            self.message = None;
+        let rest = self.received.len() - self.at;
+        if rest > MESSAGE_MAX {
+            self.skipped += rest + self.message.take().map_or(0, |(message, _)| message.len());
+            self.at = self.received.len();
         }
         None
     }
@@ -142,6 +175,24 @@ mod tests {
         assert_eq!(split(&[b">>>\nt=a\n<<<\n>>>\nt=", b"b\n<<", b"<\n"]), [">>>\nt=a\n<<<\n", ">>>\nt=b\n<<<\n"]);
         assert_eq!(split(&[b"junk\n<<<\nx>>>\n>>>\nt=a\n<<<\nmore\n"]), [">>>\nt=a\n<<<\n"]);
         assert_eq!(split(&[b"###\n3:t=a,%%%\n%%%\n"]), ["###\n3:t=a,%%%\n%%%\n"]);
+    }
+
+    #[test]
+    fn what_belongs_to_no_message_is_counted() {
+        for (text, skipped) in
+            [(&b">>>\nt=a\n<<<\n\n"[..], 0), (b"junk\n>>>\nt=a\n<<<\nmore\n", 8), (b">>>\nt=a\n>>>\nt=b\n<<<\n", 8)]
+        {
+            let mut splitter = Splitter::default();
+            splitter.push(text);
+            while splitter.next().is_some() {}
+            assert_eq!(splitter.skipped, skipped, "{}", text.escape_ascii());
+        }
+        let mut splitter = Splitter::default();
+        for _ in 0..1000 {
+            splitter.push(&[0; 4096]);
+            assert!(splitter.next().is_none() && splitter.received.len() <= MESSAGE_MAX + 4096);
+        }
+        assert_eq!(splitter.skipped + splitter.received.len() - splitter.at, 4096 * 1000);
     }
 
     #[test]

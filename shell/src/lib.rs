@@ -23,6 +23,7 @@ pub mod process;
 mod programs;
 pub mod realtime;
 pub mod recorder;
+mod refusals;
 pub mod render;
 pub mod script_env;
 pub mod status;

@@ -62,6 +62,9 @@ pub(crate) mod token {
 /// anew every five seconds. Reading it costs as much as sending a heartbeat.
 const SURROUNDINGS_EVERY: Duration = Duration::from_secs(5);
 
+/// Requests at the control socket between two looks at the network; the longest answer takes a tenth of a millisecond.
+const REQUESTS_PER_TURN: usize = 16;
+
 /// What is opened before the node speaks.
 pub(crate) struct Parts {
     pub(crate) poll: Poll,
@@ -106,6 +109,8 @@ pub(crate) struct Machine {
     /// Who sent the frame that is being handled.
     from: Option<SocketAddr>,
     exit: Option<ExitReason>,
+    /// Which of FIFO, members and clients is heard first next time, so that none of them silences the others.
+    ear: usize,
     /// Whether serial lines come first in the next look for packets, so that neither they nor UDP starve the other.
     serial_first: bool,
 }
@@ -126,6 +131,7 @@ impl Machine {
             surroundings_due: Instant::ORIGIN,
             from: None,
             exit: None,
+            ear: 0,
             serial_first: false,
         }
     }
@@ -173,7 +179,7 @@ impl Machine {
                 token::API => self.parts.api.on_listener(),
                 token::FIFO => self.parts.fifo.iter_mut().for_each(Fifo::on_readable),
                 token if self.parts.api.owns(token) => self.parts.api.on_client(token),
-                token::CONTROL => self.parts.control.on_listener(self.parts.poll.registry()),
+                token::CONTROL => self.parts.control.on_listener(),
                 token if self.parts.control.owns(token) => self.parts.control.on_client(token),
                 token if token >= token::SCRIPTS => self.parts.scripts.on_readable(token),
                 token if self.parts.serial.owns(token) => self.parts.serial.on_event(token),
@@ -181,6 +187,9 @@ impl Machine {
                 token => self.parts.udp.on_readable(token.0.saturating_sub(token::MEDIA.0)),
             }
         }
+        self.parts.control.admit(self.parts.poll.registry());
+        self.parts.api.admit();
+        self.complain(now);
         self.parts.scripts.on_time(now);
         self.parts.serial.tend(now, self.parts.poll.registry());
         self.note_lines();
@@ -276,19 +285,35 @@ impl Machine {
         Some(Input::Frame { medium: packet.medium, bytes: packet.bytes })
     }
 
-    /// The next thing that a client of the API or a script said or did, if there is one.
+    /// The next thing that a script, a member or a client of the API said or did, of each in turn, if there is one.
     pub(crate) fn hear(&mut self) -> Option<Input<'_>> {
-        // Looked at first, since a borrow that is given back cannot be asked whether it is there.
-        if self.parts.fifo.as_ref().is_some_and(Fifo::is_ready)
-            && let Some(fifo) = &mut self.parts.fifo
-            && fifo.fetch()
-        {
-            return Some(fifo.input());
+        for step in 0..3 {
+            let ear = (self.ear + step) % 3;
+            let speaks = match ear {
+                0 => self.parts.fifo.as_mut().is_some_and(Fifo::fetch),
+                1 => self.parts.control.has_spoken(),
+                _ => self.parts.api.is_ready(),
+            };
+            if speaks {
+                self.ear = ear + 1;
+                return match ear {
+                    0 => self.parts.fifo.as_ref().map(Fifo::input),
+                    1 => self.parts.control.hear(),
+                    // It may have said only half of something; then the others have their turn at once.
+                    _ => self.parts.api.next(),
+                };
+            }
         }
-        if self.parts.control.is_ready() {
-            return self.parts.control.hear();
+        None
+    }
+
+    /// Says what local clients were refused.
+    fn complain(&mut self, now: Instant) {
+        let Parts { api, control, fifo, .. } = &mut self.parts;
+        let doors = [Some(api.refusals()), Some(control.refusals()), fifo.as_mut().map(Fifo::refusals)];
+        for complaint in doors.into_iter().flatten().filter_map(|door| door.complaint(now)) {
+            self.log.line(Level::Warn, complaint);
         }
-        self.parts.api.next()
     }
 
     /// The packet that [`receive`](Self::receive) gave was handled.
@@ -308,13 +333,21 @@ impl Machine {
 
     /// Answers the clients that wait; what only the node can answer becomes an input.
     pub(crate) fn serve(&mut self, node: &Node, now: Instant) {
-        while let Some((client, asked)) = self.parts.control.next_request() {
+        for _ in 0..REQUESTS_PER_TURN {
+            let Some((client, asked)) = self.parts.control.next_request() else { break };
             match asked {
+                Asked::Nothing(answer) => self.parts.control.answer(client, &answer),
                 Asked::Status => {
+                    let Parts { udp, api, control, fifo, .. } = &mut self.parts;
                     let machine = MachineStatus {
                         unix_time: clock::wall().0,
                         log_dropped: self.log.dropped(),
-                        strays: self.parts.udp.strays(),
+                        strays: udp.strays(),
+                        refused: [
+                            ("api", api.refusals().count()),
+                            ("control", control.refusals().count()),
+                            ("fifo", fifo.as_mut().map_or(0, |fifo| fifo.refusals().count())),
+                        ],
                     };
                     self.parts.control.answer(client, &status::json(node, now, &machine));
                 }

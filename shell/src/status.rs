@@ -17,6 +17,8 @@ pub struct MachineStatus {
     pub log_dropped: u64,
     /// Packets from interfaces that carry no medium.
     pub strays: u64,
+    /// What local clients were refused, by door.
+    pub refused: [(&'static str, u64); 3],
 }
 
 /// Everything, as the answer to `status`.
@@ -90,6 +92,7 @@ pub fn json(node: &Node, now: Instant, machine: &MachineStatus) -> Value {
         "media": media.collect::<Vec<_>>(),
         "dropped": status.drops().map(|(kind, count)| (kind.word().to_owned(), json!(count))).collect::<serde_json::Map<_, _>>(),
         "strays": machine.strays,
+        "refused": machine.refused.iter().map(|(door, count)| ((*door).to_owned(), json!(count))).collect::<serde_json::Map<_, _>>(),
         "log_dropped": machine.log_dropped,
     })
 }

@@ -4,21 +4,32 @@
 //! |---|---|
 //! | `cl_status` | the API, without a name (CLIENT 13.1) |
 //! | `hb_standby`, `hb_takeover`, `hb_addnode`, `hb_delnode`, `hb_setweight`, `hb_setsite` | the command FIFO (CLIENT 12) |
+//! | `ha_propagate` | not at all: it copies files to the other machines (CLUSTER g.8) |
 //!
 //! Output and exit codes are those of the originals, with one difference: a message that no daemon takes is an error. The
-//! originals then write a plain file of the FIFO's name, and report success.
+//! originals then write a plain file of the FIFO's name, and report success. `ha_propagate` is our own: the shipped one does
+//! not run with a present Python.
 
 mod cl_status;
 mod library;
 mod messages;
+mod propagate;
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
 /// The commands, by name.
-pub(crate) const NAMES: [&str; 7] =
-    ["cl_status", "hb_standby", "hb_takeover", "hb_addnode", "hb_delnode", "hb_setweight", "hb_setsite"];
+pub(crate) const NAMES: [&str; 8] = [
+    "cl_status",
+    "ha_propagate",
+    "hb_standby",
+    "hb_takeover",
+    "hb_addnode",
+    "hb_delnode",
+    "hb_setweight",
+    "hb_setsite",
+];
 
 /// Runs a command if the program was called by its name, or with its name as first argument; else nothing.
 pub(crate) fn called() -> Option<ExitCode> {
@@ -42,6 +53,7 @@ pub(crate) fn called() -> Option<ExitCode> {
 fn run(name: &str, program: &str, arguments: &[String]) -> ExitCode {
     ExitCode::from(match name {
         "cl_status" => cl_status::run(arguments),
+        "ha_propagate" => propagate::run(arguments),
         _ => messages::run(name, program, arguments),
     })
 }

@@ -8,6 +8,7 @@ mod alike;
 mod changes;
 mod compression;
 mod joining;
+mod keys;
 mod loss;
 mod media;
 mod membership;
@@ -49,6 +50,7 @@ fn tests() -> Vec<Test> {
         changes::tests(),
         compression::tests(),
         joining::tests(),
+        keys::tests(),
         loss::tests(),
         media::tests(),
         membership::tests(),

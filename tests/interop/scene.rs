@@ -290,6 +290,24 @@ impl Scene {
         self.order(which, "takeover", "/usr/share/heartbeat/hb_takeover", set)
     }
 
+    /// Writes other keys; the node hears of it at its next [`reload`](Self::reload).
+    pub(crate) fn set_keys(&self, which: usize, authkeys: &str) -> Result<()> {
+        match &self.seats[which].real {
+            Some(real) => real.set_keys(authkeys),
+            None => Ok(fs::write(self.home(which).join("authkeys"), authkeys)?),
+        }
+    }
+
+    /// Orders a node to read its files again; the real one does not say when it is done.
+    pub(crate) fn reload(&self, which: usize) -> Result<()> {
+        if let Some(real) = &self.seats[which].real {
+            return real.hang_up();
+        }
+        let output = self.command(which, &["reload"]).output()?;
+        ensure!(output.status.success(), "reload: {output:?}\n{}", self.log(which));
+        Ok(())
+    }
+
     fn order(&self, which: usize, ours: &str, real: &str, set: &str) -> Result<()> {
         if self.seats[which].real.is_some() {
             RealNode::tool(self.machine(which)?, real, &[set])?;

@@ -303,6 +303,10 @@ fn hostile() -> Outcome {
         }
         crowd.push(stream);
     }
+    testbed.wait_until("the log says who found no place", PATIENCE, |testbed| {
+        let log = testbed.log(0);
+        log.contains("client [pid ") && log.contains("turned away: all 1") && log.matches("turned away").count() == 1
+    })?;
     drop(crowd);
     testbed.wait_until("there is room again", PATIENCE, |_| {
         connect().and_then(|mut stream| sign_on(&mut stream)).is_ok()

@@ -97,7 +97,8 @@ fn crash() -> Outcome {
     testbed.wait_until("h2 serves", PATIENCE, |testbed| testbed.has_address(1))?;
     ensure!(probe.wait_for_answer(PATIENCE), "the client sees the new owner");
     probe.stop();
-    ensure!(testbed.log(1).contains("node h1: is dead"), "{}", testbed.log(1));
+    // The log is written beside the loop.
+    testbed.wait_until("the log says so", PATIENCE, |testbed| testbed.log(1).contains("node h1: is dead"))?;
     let why = testbed.status(1)?["groups"][0]["why"].as_str().unwrap_or_default().to_owned();
     ensure!(why.contains("node h1 is dead: silent for"), "{why}");
 

@@ -8,9 +8,11 @@ mod announcements;
 mod clients;
 mod control;
 mod daemons;
+mod hostile;
 mod machines;
 mod outages;
 mod pings;
+mod propagate;
 mod recordings;
 mod reloads;
 mod scene;
@@ -30,8 +32,9 @@ fn tests() -> Vec<Test> {
         [addresses::TESTS, announcements::TESTS, clients::TESTS, control::TESTS, machines::TESTS, outages::TESTS]
             .concat();
     let daemons =
-        [daemons::TESTS, pings::TESTS, recordings::TESTS, reloads::TESTS, serial::TESTS, tools::TESTS].concat();
-    [world, daemons].concat()
+        [daemons::TESTS, hostile::TESTS, pings::TESTS, recordings::TESTS, reloads::TESTS, serial::TESTS].concat();
+    let tools = [propagate::TESTS, tools::TESTS].concat();
+    [world, daemons, tools].concat()
 }
 
 fn main() {

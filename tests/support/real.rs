@@ -111,6 +111,17 @@ impl RealNode {
         Ok(process.wait()?.code())
     }
 
+    /// Writes other keys into the file, whose mode stays; the program reads it at its next [`hang_up`](Self::hang_up).
+    pub fn set_keys(&self, authkeys: &str) -> Result<()> {
+        Ok(fs::write(self.directory.join("ha.d/authkeys"), authkeys)?)
+    }
+
+    /// Asks the program to read its files again (SIGHUP), and does not wait until it has.
+    pub fn hang_up(&self) -> Result<()> {
+        let process = self.process.as_ref().context("the real Heartbeat does not run")?;
+        Ok(kill(Pid::from_raw(i32::try_from(process.id())?), Signal::SIGHUP)?)
+    }
+
     /// Whether the program was started and neither stopped nor forgotten.
     pub fn is_started(&self) -> bool {
         self.process.is_some()

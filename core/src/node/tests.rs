@@ -15,6 +15,7 @@ use alloc::string::{String, ToString};
 use core::time::Duration;
 
 mod clients;
+mod hostile;
 mod members;
 mod pings;
 mod reload;
