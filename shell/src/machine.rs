@@ -30,7 +30,7 @@ use hb_core::{
     Accounts, Action, ArpKind, Carrier, Command, Door, Event, ExitReason, Failure, Input, Level, LoadAverage, Node,
     Outcome, Reload, ResourceRun, Verb,
 };
-use mio::{Events, Poll, Token};
+use mio::{Events, Poll};
 use nix::libc::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
 use std::collections::{BTreeMap, VecDeque};
@@ -167,9 +167,10 @@ impl Machine {
 
     /// Turns events into inputs; packets are fetched one by one with [`receive`](Self::receive).
     pub(crate) fn collect(&mut self, now: Instant) {
-        let tokens: Vec<Token> = self.events.iter().map(mio::event::Event::token).collect();
-        for token in tokens {
-            match token {
+        // Lent for the loop, which needs the rest of the machine.
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            match event.token() {
                 token::TIMER => self.armed = Instant::FAR_FUTURE,
                 token::SIGNALS => self.on_signals(now),
                 token::LAUNCHER => {
@@ -187,6 +188,7 @@ impl Machine {
                 token => self.parts.udp.on_readable(token.0.saturating_sub(token::MEDIA.0)),
             }
         }
+        self.events = events;
         self.parts.control.admit(self.parts.poll.registry());
         self.parts.api.admit();
         self.complain(now);

@@ -4,9 +4,22 @@
 //! cargo bench -p hb-tests --bench cluster [-- SECONDS]        how long each is watched; 30 if left out
 //! ```
 //!
-//! 1. Eight nodes at 100 ms with two media: the processor time of one of them.
+//! 1. Eight nodes at 100 ms with two media: the processor time of one of them; and, in the same namespaces afterwards, that
+//!    of a process that only makes the system calls for as many packets as long ([`bare`]).
 //! 2. A hundred thousand packets a second that nobody of the cluster signed, on one medium of a pair: how late its own
 //!    heartbeats get.
+//!
+//! Read the first two together: in namespaces the kernel takes a broadcast through the bridge up to the sockets of all
+//! others, and wakes them, before the sender's sendto returns, and all of that counts as the sender's time. A node alone on
+//! its computer pays for its own packets only. So the figure says much about the kernel and the computer, and the
+//! difference of the two what the daemon adds.
+//!
+//! `value` is the time on a processor as the scheduler counts it (schedstat), to the nanosecond. `user` and `system` are
+//! what /proc/PID/stat says, as `ps` and `top` show it: on kernels without CONFIG_VIRT_CPU_ACCOUNTING the sum is the
+//! scheduler's again, and only its division is sampled by the clock interrupt. Either includes interrupts that came while
+//! the process ran, unless the kernel has CONFIG_IRQ_TIME_ACCOUNTING.
+
+mod bare;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
@@ -22,24 +35,26 @@ use hb_core::wire::Fields;
 use hb_shell::net::namespace::{self, Lab, Machine};
 use hb_shell::testbed::{self, Directory, Setup, Testbed};
 use hb_tests::observe::{Observer, Seen};
-use hb_tests::{is_root, processor_time};
+use hb_tests::{Usage, is_root};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const NODES: usize = 8;
 const KEEPALIVE: Duration = Duration::from_millis(100);
+/// Of Ethernet, IPv4 and UDP together, which the counters of an interface include.
+const HEADERS: usize = 14 + 20 + 8;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Packets of strangers a second.
 const STRANGERS: u32 = 100_000;
 
 fn main() -> Result<()> {
+    let mut arguments: Vec<String> = std::env::args().skip(1).filter(|text| text != "--bench").collect();
+    if arguments.first().is_some_and(|role| role == bare::ROLE) {
+        return bare::run(&arguments.split_off(1));
+    }
     namespace::enter()?;
-    let seconds = std::env::args()
-        .skip(1)
-        .find(|text| text != "--bench")
-        .map_or(Ok(30), |text| text.parse())
-        .context("SECONDS is a number")?;
+    let seconds = arguments.first().map_or(Ok(30), |text| text.parse()).context("SECONDS is a number")?;
     let watched = Duration::from_secs(seconds);
     eight(watched)?;
     strangers(watched)
@@ -51,70 +66,134 @@ fn program() -> PathBuf {
 
 // ---- eight nodes ----
 
-/// The machines with a daemon in each; they end with this.
-struct Cluster {
-    daemons: Vec<Child>,
-    _machines: Vec<Machine>,
+/// Eight machines on the same two networks.
+struct Machines {
+    machines: Vec<Machine>,
     _lab: Lab,
-    directory: Directory,
 }
 
-impl Cluster {
-    fn started() -> Result<Cluster> {
-        let (mut lab, directory) = (Lab::new()?, Directory::new()?);
+impl Machines {
+    fn new() -> Result<Machines> {
+        let mut lab = Lab::new()?;
         let networks = [lab.network()?, lab.network()?];
-        let names: Vec<String> = (1..=NODES).map(|number| format!("h{number}")).collect();
-        let ha_cf = format!(
-            "node {}\nkeepalive {}ms\ndeadtime 2\ninitdead 10\nauto_failback off\nbcast eth0 eth1\nlogfile /dev/null\nrealtime {}\n",
-            names.join(" "),
-            KEEPALIVE.as_millis(),
-            if is_root() { "on" } else { "off" },
-        );
-        let (mut machines, mut daemons) = (Vec::new(), Vec::new());
-        for (host, name) in names.iter().enumerate() {
-            let machine = Machine::new(name, &[])?;
+        let mut machines = Vec::new();
+        for host in 1..=NODES {
+            let machine = Machine::new(&format!("h{host}"), &[])?;
             for (number, network) in networks.into_iter().enumerate() {
-                let address = format!("10.{}.0.{}/24", 77 + number, host + 1).parse()?;
+                let address = format!("10.{}.0.{host}/24", 77 + number).parse()?;
                 lab.plug(&machine, &format!("eth{number}"), network, &[address])?;
             }
-            let home = directory.path().join(name);
-            write_files(&home, &ha_cf)?;
-            let mut command = Command::new(program());
-            command.arg("run").arg("--config-dir").arg(&home).arg("--state-dir").arg(home.join("state"));
-            command.arg("--run-dir").arg(home.join("run")).args(["--node", name]);
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            daemons.push(machine.spawn(command)?);
             machines.push(machine);
         }
-        let cluster = Cluster { daemons, _machines: machines, _lab: lab, directory };
-        let begun = Instant::now();
-        while !names.iter().all(|name| cluster.sees_all(name)) {
-            ensure!(begun.elapsed() < PATIENCE, "eight nodes do not become active");
-            std::thread::sleep(Duration::from_millis(100));
+        Ok(Machines { machines, _lab: lab })
+    }
+
+    /// Starts a program on each and gives all that run.
+    fn start(&self, command: impl Fn(&Machine) -> Result<Command>) -> Result<Programs> {
+        let mut programs = Programs(Vec::new());
+        for machine in &self.machines {
+            let mut command = command(machine)?;
+            command.stdin(Stdio::null()).stdout(Stdio::null());
+            programs.0.push(machine.spawn(command)?);
         }
-        Ok(cluster)
+        Ok(programs)
     }
 
-    fn sees_all(&self, name: &str) -> bool {
-        let status = testbed::ask(&self.directory.path().join(name).join("run"), &json!({"v": 1, "do": "status"}));
-        let nodes = status.ok().and_then(|status| status["nodes"].as_array().cloned()).unwrap_or_default();
-        nodes.iter().filter(|node| node["status"] == "active").count() == NODES
-    }
-
-    /// Of all nodes together.
-    fn processor_time(&self) -> Result<Duration> {
-        self.daemons.iter().map(|daemon| processor_time(daemon.id())).sum()
+    /// How many packets and bytes the first has sent on its first interface.
+    fn sent(&self) -> Result<(u64, u64)> {
+        let text = self.machines[0].run(|| fs::read_to_string("/proc/thread-self/net/dev"))?;
+        let line = text.lines().find_map(|line| line.trim_start().strip_prefix("eth0:")).context("eth0 is there")?;
+        let numbers: Vec<u64> = line.split_whitespace().map_while(|word| word.parse().ok()).collect();
+        // Eight columns of what was received, then bytes and packets that were sent.
+        Ok((*numbers.get(9).context("packets sent")?, *numbers.get(8).context("bytes sent")?))
     }
 }
 
-impl Drop for Cluster {
+/// Programs that end with this.
+struct Programs(Vec<Child>);
+
+impl Programs {
+    /// Of all together.
+    fn usage(&self) -> Result<Usage> {
+        self.0.iter().try_fold(Usage::default(), |sum, program| Ok(sum + Usage::of(program.id())?))
+    }
+
+    /// What one of them uses in so long a time, as a JSON line.
+    fn watch(&self, benchmark: &str, watched: Duration) -> Result<Value> {
+        let (before, from) = (self.usage()?, Instant::now());
+        std::thread::sleep(watched);
+        let (used, seconds) = (self.usage()? - before, from.elapsed().as_secs_f64());
+        let nodes = f64::from(u32::try_from(self.0.len())?);
+        let an_hour = |time: Duration| rounded(time.as_secs_f64() / nodes / seconds * 3600.0);
+        Ok(json!({
+            "benchmark": benchmark, "unit": "s", "value": an_hour(used.scheduled), "user": an_hour(used.user),
+            "system": an_hour(used.system),
+            "waits_per_second": rounded(f64::from(u32::try_from(used.waits)?) / nodes / seconds),
+            "watched_seconds": watched.as_secs(), "realtime": is_root(),
+        }))
+    }
+}
+
+impl Drop for Programs {
     fn drop(&mut self) {
-        for daemon in &mut self.daemons {
+        for program in &mut self.0 {
             // What has ended already needs no end.
-            let _gone = kill(Pid::from_raw(daemon.id().cast_signed()), Signal::SIGTERM);
-            let _reaped = daemon.wait();
+            let _gone = kill(Pid::from_raw(program.id().cast_signed()), Signal::SIGTERM);
+            let _reaped = program.wait();
         }
     }
+}
+
+fn eight(watched: Duration) -> Result<()> {
+    let (machines, directory) = (Machines::new()?, Directory::new()?);
+    let names: Vec<&str> = machines.machines.iter().map(Machine::name).collect();
+    let ha_cf = format!(
+        "node {}\nkeepalive {}ms\ndeadtime 2\ninitdead 10\nauto_failback off\nbcast eth0 eth1\nlogfile /dev/null\nrealtime {}\n",
+        names.join(" "),
+        KEEPALIVE.as_millis(),
+        if is_root() { "on" } else { "off" },
+    );
+    let daemons = machines.start(|machine| {
+        let home = directory.path().join(machine.name());
+        write_files(&home, &ha_cf)?;
+        let mut command = Command::new(program());
+        command.arg("run").arg("--config-dir").arg(&home).arg("--state-dir").arg(home.join("state"));
+        command.arg("--run-dir").arg(home.join("run")).args(["--node", machine.name()]).stderr(Stdio::null());
+        Ok(command)
+    })?;
+    let sees_all = |name: &str| {
+        let status = testbed::ask(&directory.path().join(name).join("run"), &json!({"v": 1, "do": "status"}));
+        let nodes = status.ok().and_then(|status| status["nodes"].as_array().cloned()).unwrap_or_default();
+        nodes.iter().filter(|node| node["status"] == "active").count() == NODES
+    };
+    let begun = Instant::now();
+    while !names.iter().all(|name| sees_all(name)) {
+        ensure!(begun.elapsed() < PATIENCE, "eight nodes do not become active");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // The grace of the start is over by then.
+    std::thread::sleep(Duration::from_secs(6));
+    let (packets, bytes) = machines.sent()?;
+    let what = "processor time of one of eight nodes an hour, keepalive 100 ms, two media";
+    let mut line = daemons.watch(what, watched)?;
+    let (packets, bytes) = (machines.sent()?.0 - packets, machines.sent()?.1 - bytes);
+    ensure!(sees_all("h1"), "all are active to the end");
+    drop(daemons);
+    let length = usize::try_from(bytes / packets)?.checked_sub(HEADERS).context("packets have headers")?;
+    line["packets_per_second_and_medium"] = json!(rounded(f64::from(u32::try_from(packets)?) / watched.as_secs_f64()));
+    line["bytes_per_packet"] = json!(length);
+    println!("{line}");
+
+    let media: Vec<_> = (0..2).map(|number| (format!("eth{number}"), Ipv4Addr::new(10, 77 + number, 0, 255))).collect();
+    let interval = watched / u32::try_from(packets)?;
+    let bare = machines.start(|_| {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(bare::arguments(length, interval, &media));
+        Ok(command)
+    })?;
+    std::thread::sleep(Duration::from_secs(2));
+    println!("{}", bare.watch("processor time of bare system calls for the same packets an hour", watched)?);
+    Ok(())
 }
 
 fn write_files(home: &Path, ha_cf: &str) -> Result<()> {
@@ -125,26 +204,6 @@ fn write_files(home: &Path, ha_cf: &str) -> Result<()> {
     fs::write(home.join("haresources"), "")?;
     let keys = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(home.join("authkeys"));
     std::io::Write::write_all(&mut keys?, b"auth 1\n1 sha1 a-key-for-this-laboratory\n")?;
-    Ok(())
-}
-
-fn eight(watched: Duration) -> Result<()> {
-    let cluster = Cluster::started()?;
-    // The grace of the start is over by then.
-    std::thread::sleep(Duration::from_secs(6));
-    let (before, from) = (cluster.processor_time()?, Instant::now());
-    std::thread::sleep(watched);
-    let (used, hours) = (cluster.processor_time()?.saturating_sub(before), from.elapsed().as_secs_f64() / 3600.0);
-    ensure!(cluster.sees_all("h1"), "all are active to the end");
-    let nodes = u32::try_from(NODES)?;
-    let figure = used.as_secs_f64() / f64::from(nodes) / hours;
-    println!(
-        "{}",
-        json!({
-            "benchmark": "processor time of one of eight nodes an hour, keepalive 100 ms, two media", "unit": "s",
-            "value": rounded(figure), "watched_seconds": watched.as_secs(), "realtime": is_root(),
-        })
-    );
     Ok(())
 }
 

@@ -15,7 +15,7 @@
 //! system refuses to send is tried once more with a new socket, and again with each packet, but not more often than
 //! [`RETRY_MIN`], doubling to [`RETRY_MAX`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -28,8 +28,8 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, IpMembershipRequest, MsgFlags, SockFlag, SockType, SockaddrStorage, bind,
-    recvmsg, sendto, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessageOwned, IpMembershipRequest, MsgFlags, MultiHeaders, SockFlag, SockType,
+    SockaddrStorage, bind, recvmmsg, sendto, setsockopt, socket, sockopt,
 };
 
 use super::address;
@@ -38,6 +38,9 @@ use crate::{clock, sys};
 
 /// The largest UDP datagram fits with room to spare; a heartbeat packet is one datagram (WIRE 13).
 const BUFFER: usize = 64 * 1024;
+/// So many packets are read with one system call: a peer's heartbeats come by all media within a moment. When fewer
+/// came the queue is empty, without another call that only says so.
+const BATCH: usize = 4;
 /// Half a second of ten busy peers: what arrives while a suspended machine wakes must not be lost.
 const RECEIVE_QUEUE: usize = 1024 * 1024;
 /// After a failed attempt to open a medium again, wait at least so long ...
@@ -148,8 +151,10 @@ pub struct Udp {
     receivers: Vec<Receiver>,
     /// The receiver to look at next, so that a flood on one port cannot starve another.
     next: usize,
-    buffer: Box<[u8]>,
-    control: Vec<u8>,
+    /// As many of [`BUFFER`] as a batch has packets.
+    buffers: Box<[u8]>,
+    /// What was read and not yet taken.
+    waiting: VecDeque<Arrival>,
     strays: u64,
 }
 
@@ -172,6 +177,8 @@ struct Receiver {
     version: IpVersion,
     port: u16,
     ready: bool,
+    /// Of its own, since the kernel leaves lengths there, which are always the same for one version of IP.
+    headers: MultiHeaders<SockaddrStorage>,
     routes: Vec<Route>,
 }
 
@@ -199,9 +206,8 @@ impl Udp {
             senders: BTreeMap::new(),
             receivers: Vec::new(),
             next: 0,
-            buffer: vec![0; BUFFER].into(),
-            // That of IPv4 is smaller.
-            control: nix::cmsg_space!(nix::libc::in6_pktinfo),
+            buffers: vec![0; BUFFER * BATCH].into(),
+            waiting: VecDeque::with_capacity(BATCH),
             strays: 0,
         };
         for (id, medium) in (0..).map(MediumId).zip(media).filter(|(_, medium)| by_udp(&medium.kind)) {
@@ -263,25 +269,30 @@ impl Udp {
 
     /// Whether packets may be waiting that no further event will announce: the poll must not sleep then.
     pub fn is_ready(&self) -> bool {
-        self.receivers.iter().any(|receiver| receiver.ready)
+        !self.waiting.is_empty() || self.receivers.iter().any(|receiver| receiver.ready)
     }
 
-    /// Takes the next packet, in turns from the ports that have some.
+    /// Takes the next packet; ports that have some are read in turns.
     pub fn receive(&mut self) -> Option<Datagram<'_>> {
-        let (medium, from, length) = loop {
+        let (medium, from, slot, length) = loop {
+            if let Some(arrival) = self.waiting.pop_front() {
+                break arrival;
+            }
             let count = self.receivers.len();
             let position = (0..count).map(|step| (self.next + step) % count).find(|at| self.receivers[*at].ready)?;
             self.next = position + 1;
             let receiver = &mut self.receivers[position];
-            match receiver.read(&mut self.buffer, &mut self.control) {
-                Ok(Some(packet)) => break packet,
-                Ok(None) => self.strays += 1,
+            match receiver.read(&mut self.buffers, &mut self.waiting) {
+                Ok(count) => {
+                    receiver.ready = count == BATCH;
+                    self.strays += (count - self.waiting.len()) as u64;
+                }
                 Err(Errno::EINTR) => {}
                 // Nothing there, or nothing that reading on would mend: the next packet is an event again.
                 Err(_) => receiver.ready = false,
             }
         };
-        Some(Datagram { medium, from, bytes: &self.buffer[..length] })
+        Some(Datagram { medium, from, bytes: &self.buffers[slot * BUFFER..][..length] })
     }
 
     /// Sends `packet` on a medium; says so when that changes whether the medium carries.
@@ -394,8 +405,8 @@ fn is_full(errno: Errno) -> bool {
     matches!(errno, Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM)
 }
 
-/// What arrived: its medium, source and length.
-type Arrival = (MediumId, SocketAddr, usize);
+/// What arrived: its medium and source, in which buffer it is, and its length.
+type Arrival = (MediumId, SocketAddr, usize, usize);
 
 impl Receiver {
     fn open(port: u16, version: IpVersion) -> Result<Receiver, Problem> {
@@ -424,7 +435,9 @@ impl Receiver {
             other => Problem::from(other),
         })?;
         // Packets may have come between the bind and the registration.
-        Ok(Receiver { socket, version, port, ready: true, routes: Vec::new() })
+        // The options of IPv4 are smaller.
+        let headers = MultiHeaders::preallocate(BATCH, Some(nix::cmsg_space!(nix::libc::in6_pktinfo)));
+        Ok(Receiver { socket, version, port, ready: true, headers, routes: Vec::new() })
     }
 
     /// Whether the packets of `medium` come in here.
@@ -449,37 +462,45 @@ impl Receiver {
         }
     }
 
-    /// Reads one packet; `None` if it belongs to no medium.
-    fn read(&mut self, buffer: &mut [u8], control: &mut [u8]) -> nix::Result<Option<Arrival>> {
-        let mut parts = [IoSliceMut::new(buffer)];
-        let socket = self.socket.as_raw_fd();
-        let packet = recvmsg::<SockaddrStorage>(socket, &mut parts, Some(control), MsgFlags::MSG_DONTWAIT)?;
-        let Some(from) = packet.address.as_ref().and_then(address) else { return Ok(None) };
-        let (target, index): (IpAddr, _) = match packet.cmsgs()?.next() {
-            Some(ControlMessageOwned::Ipv4PacketInfo(info)) => {
-                (Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into(), u32::try_from(info.ipi_ifindex))
-            }
-            Some(ControlMessageOwned::Ipv6PacketInfo(info)) => {
-                (Ipv6Addr::from(info.ipi6_addr.s6_addr).into(), Ok(info.ipi6_ifindex))
-            }
-            _ => return Ok(None),
-        };
-        let bytes = packet.bytes;
-        Ok(self.attribute(index.unwrap_or(0), target, from.ip()).map(|medium| (medium, from, bytes)))
+    /// Reads at most a batch of packets and gives how many; those that belong to a medium go to `arrivals`.
+    fn read(&mut self, buffers: &mut [u8], arrivals: &mut VecDeque<Arrival>) -> nix::Result<usize> {
+        let mut buffers = buffers.chunks_exact_mut(BUFFER);
+        let mut slots: [_; BATCH] = std::array::from_fn(|_| [IoSliceMut::new(buffers.next().unwrap_or_default())]);
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let packets = recvmmsg(self.socket.as_raw_fd(), &mut self.headers, &mut slots, flags, None)?;
+        let mut count = 0;
+        for (slot, packet) in packets.enumerate() {
+            count += 1;
+            let Some(from) = packet.address.as_ref().and_then(address) else { continue };
+            let Ok(mut options) = packet.cmsgs() else { continue };
+            let (target, index): (IpAddr, _) = match options.next() {
+                Some(ControlMessageOwned::Ipv4PacketInfo(info)) => {
+                    (Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into(), u32::try_from(info.ipi_ifindex))
+                }
+                Some(ControlMessageOwned::Ipv6PacketInfo(info)) => {
+                    (Ipv6Addr::from(info.ipi6_addr.s6_addr).into(), Ok(info.ipi6_ifindex))
+                }
+                _ => continue,
+            };
+            let medium = find_medium(&mut self.routes, index.unwrap_or(0), target, from.ip());
+            arrivals.extend(medium.map(|medium| (medium, from, slot, packet.bytes)));
+        }
+        Ok(count)
     }
+}
 
-    fn attribute(&mut self, index: u32, target: IpAddr, from: IpAddr) -> Option<MediumId> {
-        let known = attribute(&self.routes, index, target, from);
-        if known.is_some() || self.routes.iter().any(|route| route.index == index) {
-            return known;
-        }
-        for route in &mut self.routes {
-            if is_device(index, &route.interface) {
-                route.index = index;
-            }
-        }
-        attribute(&self.routes, index, target, from)
+/// As [`attribute`], and looks for an interface that was removed and created again.
+fn find_medium(routes: &mut [Route], index: u32, target: IpAddr, from: IpAddr) -> Option<MediumId> {
+    let known = attribute(routes, index, target, from);
+    if known.is_some() || routes.iter().any(|route| route.index == index) {
+        return known;
     }
+    for route in &mut *routes {
+        if is_device(index, &route.interface) {
+            route.index = index;
+        }
+    }
+    attribute(routes, index, target, from)
 }
 
 /// The medium of a packet that came on the interface numbered `index`, from `from` and for `target`.

@@ -152,3 +152,32 @@ fn a_queue_that_stays_full_is_a_broken_medium() {
     assert_eq!(sender.account(Ok(())), Some(Change::Works));
     assert!(!sender.is_broken(Err(Errno::ENOBUFS)) && !sender.is_broken(Err(Errno::EMSGSIZE)));
 }
+
+#[test]
+fn packets_that_wait_come_in_order_and_the_last_of_them_empties_the_queue() {
+    let port = free_port();
+    let mut media = vec![ucast("127.0.0.1", port)];
+    if UdpSocket::bind("[::1]:0").is_ok() {
+        media.push(ucast6(port));
+    }
+    let mut udp = Udp::open(&media).unwrap();
+    // Less than one call reads, as much, and more; the same headers are used again and again.
+    for count in [BATCH - 1, BATCH, 2 * BATCH + 1] {
+        for medium in (0..).map(MediumId).take(media.len()) {
+            let packets: Vec<Vec<u8>> = (0..count).map(|number| vec![b'x'; number * 1000 + 1]).collect();
+            for packet in &packets {
+                assert_eq!(udp.send(medium, packet), None);
+            }
+            (0..udp.tokens()).for_each(|position| udp.on_readable(position));
+            for packet in &packets {
+                assert!(udp.is_ready());
+                let datagram = udp.receive().unwrap();
+                assert_eq!((datagram.medium, datagram.bytes), (medium, &packet[..]));
+                assert!(datagram.from.ip().is_loopback());
+            }
+            assert_eq!(udp.receive(), None);
+            assert!(!udp.is_ready());
+        }
+    }
+    assert_eq!(udp.strays(), 0);
+}
