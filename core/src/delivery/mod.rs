@@ -10,12 +10,14 @@
 //!   the history of their sender,
 //! - a number is accepted at most once in a generation.
 
+mod copy;
 mod history;
 #[cfg(test)]
 mod laws;
 mod receive;
 mod send;
 
+pub(crate) use copy::LastHeard;
 pub(crate) use receive::{Arrival, Receiver, Run, runs};
 pub(crate) use send::{Answer, Sender};
 

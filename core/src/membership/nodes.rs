@@ -3,7 +3,7 @@
 use super::Links;
 use crate::config::hostcache::WEIGHT;
 use crate::config::{Config, KnownNode};
-use crate::delivery::Receiver;
+use crate::delivery::{LastHeard, Receiver};
 use crate::ids::{NodeId, NodeUuid};
 use crate::mark::Of;
 use crate::resource::Claim;
@@ -76,6 +76,8 @@ pub(crate) struct Peer {
     /// The native version it announces; `None` for a 3.0.6.
     pub(crate) native: Option<u32>,
     pub(crate) receiver: Receiver,
+    #[cfg_attr(feature = "trace", serde(skip))]
+    pub(crate) last_heard: LastHeard,
     pub(crate) links: Links,
     /// It said `shutdone` in its newest life: it holds nothing and will fall silent.
     pub(crate) gone: bool,
@@ -97,6 +99,7 @@ impl Peer {
             dead_time: None,
             native: None,
             receiver: Receiver::new(lanes.below(Lane::AckTrigger, crate::delivery::ACK_EVERY)),
+            last_heard: LastHeard::default(),
             links: Links::new(media),
             gone: false,
             asked: false,
@@ -199,6 +202,18 @@ impl NodeTable {
 
     pub(crate) fn get_mut(&mut self, node: NodeId) -> Option<&mut Peer> {
         self.places.get_mut(node.index())?.value.as_mut()
+    }
+
+    /// Whose newest numbered packet these bytes are a copy of.
+    pub(crate) fn copy_of(&self, bytes: &[u8]) -> Option<NodeId> {
+        self.iter().find(|(_, peer)| peer.last_heard.is(bytes)).map(|(node, _)| node)
+    }
+
+    /// The keys are others now.
+    pub(crate) fn forget_copies(&mut self) {
+        for peer in self.places.iter_mut().filter_map(|place| place.value.as_mut()) {
+            peer.last_heard.forget();
+        }
     }
 
     /// All members, ourselves included.

@@ -135,6 +135,7 @@ impl Node {
             Some(id) => {
                 let from = self.name(id);
                 self.config.change(|config| config.rename_node(id, name));
+                self.nodes.forget_copies();
                 self.note(MembershipChange::Renamed { from, to: self.name(id) });
                 self.keep_members();
             }

@@ -40,6 +40,7 @@ impl Node {
                 *frame = Arc::from(signed);
             }
         };
+        self.nodes.forget_copies();
         self.sender.history_mut().frames_mut().for_each(sign);
         self.clients.frames_mut().for_each(sign);
     }

@@ -552,6 +552,36 @@ fn garbage_is_counted_complained_of_once_and_changes_nothing_else() {
     assert_eq!(pair.log.iter().filter(|(_, line)| line.contains("bad packet")).count(), 1);
 }
 
+/// What was verified once is not read again; it is refused as soon as its key is gone.
+#[test]
+fn a_copy_by_another_medium_shows_its_link_and_nothing_else() {
+    let mut pair = Pair::with(&format!("{C2}bcast eth2\nauto_failback off\n"), GROUPS);
+    pair.boot(0);
+    pair.boot(1);
+    pair.run(secs(6));
+    let node = pair.nodes[1].as_mut().unwrap();
+    node.send(Body::Shutdone, None);
+    let sent = node.actions.0.drain(..).find_map(|action| match action {
+        Action::Send { frame, .. } => Some(frame),
+        _ => None,
+    });
+    let frame = sent.unwrap();
+    let up = |pair: &Pair, name: &str| {
+        let mut links = pair.nodes[0].as_ref().unwrap().status().links("h2");
+        links.any(|link| link.medium == name && link.up)
+    };
+    assert!(!up(&pair, "eth2"), "the cable of this test is the first medium");
+    pair.step(0, Input::Frame { medium: MediumId(0), bytes: &frame });
+    let told = pair.log.len();
+    pair.step(0, Input::Frame { medium: MediumId(1), bytes: &frame });
+    assert!(up(&pair, "eth2"));
+    assert_eq!(pair.log[told..].iter().map(|(_, line)| line.as_str()).collect::<Vec<_>>(), ["Link h2:eth2 up."]);
+    assert_eq!(pair.nodes[0].as_ref().unwrap().nodes.copy_of(&frame), Some(NodeId(1)));
+    pair.nodes[0].as_mut().unwrap().nodes.forget_copies();
+    pair.step(0, Input::Frame { medium: MediumId(1), bytes: &frame });
+    assert_eq!(pair.log.len(), told + 1, "read again it comes to the same");
+}
+
 #[test]
 fn equal_histories_have_equal_digests_and_a_clone_goes_the_same_way() {
     let [mut a, mut b] = [Pair::started("on"), Pair::started("on")];

@@ -49,6 +49,11 @@ impl Node {
             // Our own broadcast comes back: to the byte what we just signed, so it need not be verified.
             return self.hear_link(self.config.local(), medium);
         }
+        if let Some(from) = known.and_then(|_| self.nodes.copy_of(bytes)) {
+            // The same by another medium.
+            self.hear_link(from, medium);
+            return self.offer_frame(Filter::DUPLICATE, bytes);
+        }
         let received = match known {
             None => Err(DropReason::NoSuchMedium),
             Some(_) => accept(&config, bytes),
@@ -112,6 +117,9 @@ impl Node {
             Arrival::AheadOfStatus | Arrival::Stale => {}
             Arrival::InOrder | Arrival::Recovered | Arrival::Gap { .. } | Arrival::StartOver { .. } => {
                 self.take_in(from, arrival, seq);
+                if let Some(peer) = self.nodes.get_mut(from).filter(|peer| peer.receiver.newest() == Some(seq)) {
+                    peer.last_heard.note(bytes);
+                }
                 self.offer_heard(from, Some(seq), message, bytes);
                 if self.is_addressed(&message.header) {
                     self.on_sequenced(from, seq, message);
