@@ -45,6 +45,9 @@ pub const SOMETIMES: &[&str] = &[
     "a stop fails and is tried again",
     "nobody answers the request for the node list",
     "nobody answers starting",
+    "files are read again while a group starts or stops",
+    "files are read again during a conversation",
+    "files are read again and change something",
 ];
 
 /// Those of them that take a moment of bad luck: a campaign of [`RARE_FROM`] runs must have reached them, a smaller one may.
@@ -161,6 +164,7 @@ impl Coverage {
             E::StopRetry { .. } => "a stop fails and is tried again",
             E::NoNodeList { .. } => "nobody answers the request for the node list",
             E::NoAnswerToStarting { .. } => "nobody answers starting",
+            E::Reloaded { applied: 1.., .. } => "files are read again and change something",
             _ => return,
         };
         self.reach(name);
@@ -219,6 +223,15 @@ impl Coverage {
                 let mut groups = 0..moment.ground.group_count();
                 if groups.any(|group| moment.ground.owners(group).any(|owner| owner == *host)) {
                     self.reach("a daemon is killed while it owns a group");
+                }
+            }
+            Event::Reload(host) => {
+                let Doing { starts, stops, talks, .. } = of(self, *host);
+                if starts || stops {
+                    self.reach("files are read again while a group starts or stops");
+                }
+                if talks {
+                    self.reach("files are read again during a conversation");
                 }
             }
             Event::Stop(host) if of(self, *host).starts => {

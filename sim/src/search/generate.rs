@@ -7,7 +7,7 @@ use crate::check::liveness;
 use crate::network::luck::Luck;
 use crate::plan::net::{Change, Delay, Loss, NetRule, Ppm, Rate, Way};
 use crate::plan::time::Span;
-use crate::plan::{Device, DeviceDoes, Event, HostPlan, How, Plan, Policy, Quirk, configure};
+use crate::plan::{Device, DeviceDoes, Event, HostPlan, How, Plan, Policy, Quirk, Rewritten, configure};
 use hb_core::{Verb, Which};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -50,9 +50,11 @@ enum Kind {
     Duel,
     LeaveWhileMoving,
     Forgotten,
+    Reload,
+    ReloadWhileMoving,
 }
 
-const KINDS: [Kind; 26] = [
+const KINDS: [Kind; 28] = [
     Kind::Crash,
     Kind::Reboot,
     Kind::Kill,
@@ -79,6 +81,8 @@ const KINDS: [Kind; 26] = [
     Kind::Duel,
     Kind::LeaveWhileMoving,
     Kind::Forgotten,
+    Kind::Reload,
+    Kind::ReloadWhileMoving,
 ];
 
 /// The plan of a seed, for so many nodes.
@@ -104,7 +108,31 @@ pub fn plan(seed: u64, nodes: usize) -> Plan {
     plan.net = maker.weather();
     plan.quirks = maker.quirks(&plan);
     maker.storm(&mut plan);
+    rewrite(&mut plan);
     plan
+}
+
+/// What a daemon finds when it reads its files again, if it ever does: in turns another key and other ways to write, then
+/// what it started with, then nonsense. Every node knows both keys all the time, so that what one of them does is no fault
+/// of the cluster.
+fn rewrite(plan: &mut Plan) {
+    const TURNS: usize = 6;
+    for (number, host) in plan.hosts.iter_mut().enumerate() {
+        if !plan.events.iter().any(|(_, event)| *event == Event::Reload(number)) {
+            continue;
+        }
+        let [ha_cf, haresources, authkeys] = host.texts.clone();
+        let warntime = host.config.timing().deadtime().as_millis() / 3;
+        let other = format!("{ha_cf}msgfmt netstring\nmax_rexmit_delay 100\nwarntime {warntime}ms\n");
+        let edits = [
+            [other, haresources.clone(), authkeys.replacen("auth 1", "auth 2", 1)],
+            [ha_cf.clone(), haresources.clone(), authkeys.clone()],
+            [format!("{ha_cf}keepalive never\n"), haresources, authkeys],
+        ];
+        let name = host.config.local_name().to_owned();
+        let edits = edits.map(|texts| Rewritten { config: configure(&name, &texts).ok(), texts });
+        host.rewritten = edits.into_iter().cycle().take(TURNS).collect();
+    }
 }
 
 struct Maker {
@@ -182,7 +210,7 @@ impl Maker {
     }
 
     fn authkeys(&mut self) -> String {
-        format!("auth 1\n1 {}\n", self.pick(&["crc", "crc", "md5 secret", "sha1 secret"]))
+        format!("auth 1\n1 {}\n2 md5 another\n", self.pick(&["crc", "crc", "md5 secret", "sha1 secret"]))
     }
 
     fn machine(&mut self, mut host: HostPlan) -> HostPlan {
@@ -362,6 +390,13 @@ impl Maker {
                 add(at, Event::Standby(host, Which::All));
                 add(at + Duration::from_micros(400), Event::Stop(host));
                 add(ends + Duration::from_secs(5), Event::Start(host));
+            }
+            Kind::Reload => add(at, Event::Reload(host)),
+            Kind::ReloadWhileMoving => {
+                add(at, Event::Standby(host, Which::All));
+                for (after, who) in [(400, host), (1_000, other), (15_000, other), (30_000, host)] {
+                    add(at + Duration::from_micros(after), Event::Reload(who));
+                }
             }
             Kind::Forgotten => {
                 // A gap that is asked for so long in vain that it leaves the history of 500 messages.
