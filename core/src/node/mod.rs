@@ -9,7 +9,8 @@
 //! | `members.rs` | who joins and leaves a running cluster |
 //! | `dialect.rs` | what every live node understands |
 //! | `lateness.rs` | what a node does that was not run in time |
-//! | `resources.rs` | the rule book's intents carried out, operators answered |
+//! | `resources.rs` | the rule book's intents carried out, claims heard |
+//! | `standby.rs` | conversations about who takes which groups, operators answered |
 //! | `clients.rs` | clients of the API: sign-on, questions, leaving |
 //! | `relay.rs` | what clients say to the cluster and hear from it |
 //! | `reload.rs` | new files for a running node |
@@ -34,6 +35,7 @@ mod resources;
 mod situation;
 #[cfg(feature = "trace")]
 pub(crate) mod snapshot;
+mod standby;
 mod status;
 mod traffic;
 

@@ -1,28 +1,23 @@
-//! Carries out what the rule book wants, hears what others say about resources, answers clients.
+//! Carries out what the rule book wants, says and hears who holds what.
 
 use super::lateness::Vigil;
+use super::standby::which;
 use super::{Node, context};
-use crate::action::{Action, Cancellation, Refusal, Response};
+use crate::action::Cancellation;
 use crate::deadlines::Timer;
 use crate::event::{Decision, Event};
-use crate::ids::{ClientId, GroupId, NodeId, Seq};
-use crate::input::{Request, Which};
+use crate::ids::{GroupId, NodeId, Seq};
 use crate::mark::{Aside, Of};
 use crate::membership::{GREET_TOGETHER, Lifecycle, Liveness, STARTING_REPEAT};
-use crate::resource::classic::{
-    self, Because, Cause, Conversation, Heard, Intent, Role, Step, Takeover, decide, is_stable,
-};
-use crate::resource::{Claim, Doing, GroupView, PeerView, Phase, View, Why};
+use crate::resource::classic::{self, Because, Conversation, Intent, Role, Step, decide};
+use crate::resource::{Claim, GroupView, PeerView, Phase, View, Why};
 use crate::time::Instant;
 use crate::wire::Body;
 use crate::wire::message::{AskResources, Holding, Resource, StandbyStep, Stonith, StonithResult};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::time::Duration;
 
-/// How long our `hb_takeover` waits for the other node's request.
-const TAKEOVER_REPLY_LIMIT: Duration = Duration::from_secs(10);
 /// `starting` was said in vain this often before it is worth a line; then again after as many.
 const UNANSWERED_WORTH_A_LINE: u32 = 10;
 
@@ -165,7 +160,7 @@ impl Node {
 
     // --- holding and releasing
 
-    fn groups_in(&self, set: Holding) -> Vec<GroupId> {
+    pub(super) fn groups_in(&self, set: Holding) -> Vec<GroupId> {
         let local = self.config.local();
         let groups = (0..).map(GroupId).zip(self.config.groups());
         groups
@@ -174,7 +169,7 @@ impl Node {
             .collect()
     }
 
-    fn acquire(&mut self, set: Holding, why: Why) {
+    pub(super) fn acquire(&mut self, set: Holding, why: Why) {
         self.book.hold = self.book.hold.union(set);
         self.evidence.note(set, &why, *self.now);
         self.report_decision(Decision::Acquire, set, why);
@@ -183,7 +178,7 @@ impl Node {
         }
     }
 
-    fn release(&mut self, set: Holding, why: Why) {
+    pub(super) fn release(&mut self, set: Holding, why: Why) {
         self.book.hold = self.book.hold.minus(set);
         self.evidence.note(set, &why, *self.now);
         self.report_decision(Decision::Release, set, why);
@@ -237,27 +232,17 @@ impl Node {
 
     // --- saying
 
-    fn say_resource(&mut self, hold: Holding, stable: bool, info: Option<&'static str>) {
+    pub(super) fn say_resource(&mut self, hold: Holding, stable: bool, info: Option<&'static str>) {
         self.book.said = Some((hold, stable));
         let resource = Resource { holding: hold, full: true, stable: Some(stable), info: info.map(Cow::Borrowed) };
         self.send(Body::Resource(resource), None);
-    }
-
-    fn say_ask(&mut self, set: Holding, step: StandbyStep) {
-        self.send(Body::AskResources(AskResources { holding: set, step }), None);
-    }
-
-    /// Begins a conversation, or its next step, with the time limit that belongs to it.
-    fn converse(&mut self, conversation: Conversation) {
-        self.deadlines.set(Timer::Standby, self.now.plus(conversation.limit()));
-        self.book.conversation = Some(conversation);
     }
 
     // --- hearing
 
     /// What the node last said that it holds, if that is newer than its message `seq`. Messages overtake each other on
     /// their way (WIRE 1 (3)), and retransmitted ones come very late.
-    fn later_claim(&self, from: NodeId, seq: Seq) -> Option<Claim> {
+    pub(super) fn later_claim(&self, from: NodeId, seq: Seq) -> Option<Claim> {
         self.nodes.get(from)?.claim.filter(|claim| claim.seq > seq)
     }
 
@@ -328,170 +313,6 @@ impl Node {
             // What it has released came after the word that it had; now that word may be understood.
             self.on_ask(from, done.value, AskResources { holding, step: StandbyStep::Done });
         }
-    }
-
-    pub(super) fn on_ask(&mut self, from: NodeId, seq: Seq, ask: AskResources) {
-        if ask.step == StandbyStep::Me && self.later_claim(from, seq).is_some_and(|claim| claim.stable) {
-            // Whoever is stable has ended every conversation that it began before.
-            return;
-        }
-        match classic::on_ask(&self.view(), &self.book, from, seq, ask.step) {
-            Heard::Answer => {
-                if self.book.conversation.is_some() {
-                    self.cancel(Cancellation::Yielded);
-                }
-                self.deadlines.clear(Timer::Takeover);
-                self.report(Event::StandbyAsked { node: self.name(from), set: which(ask.holding) });
-                let (set, since) = (ask.holding, Of { node: from, value: seq });
-                let (role, step) = (Role::Taking, Step::Asked);
-                self.converse(Conversation { role, step, set, with: from, since, next: None });
-                self.say_ask(set, StandbyStep::Other);
-            }
-            Heard::Release => {
-                let Some(mut conversation) = self.book.conversation.clone() else { return };
-                conversation.step = Step::Working;
-                // Requests that it made before it answered are void.
-                conversation.since = Of { node: from, value: seq };
-                let Role::Giving(cause) = conversation.role else { return };
-                let (set, to) = (conversation.ours(), self.name(from));
-                self.report(Event::StandbyAnswered { node: to.clone(), set: which(set) });
-                self.converse(conversation);
-                let why = match cause {
-                    Cause::Failback => Why::Failback { to },
-                    Cause::Operator(_) | Cause::Peer | Cause::Local => Why::Standby { to, set: which(set) },
-                };
-                // What remains is said before anything is stopped (WIRE 12.3).
-                let remains = self.book.hold.minus(set);
-                self.say_resource(remains, false, Some("standby"));
-                self.release(set, why);
-            }
-            Heard::Acquire => {
-                let known = self.book.conversation.clone();
-                let (role, step, set) = (Role::Taking, Step::Working, ask.holding);
-                let since = Of { node: from, value: seq };
-                let begun = Conversation { role, step, set, with: from, since, next: None };
-                let conversation = known.map_or(begun, |known| Conversation { step, ..known });
-                let (set, given) = (conversation.ours(), which(conversation.set));
-                // It says that nothing of the set runs there any more, whatever became of the message that said so first.
-                if let Some(peer) = self.nodes.get_mut(from) {
-                    let before = peer.claim.map_or(Holding::NONE, |claim| claim.hold);
-                    let hold = before.minus(conversation.set);
-                    peer.claim = Some(Claim { hold, stable: false, releasing: false, seq, since: self.now });
-                }
-                self.converse(conversation);
-                self.acquire(set, Why::HandedOver { by: self.name(from), set: given });
-            }
-            Heard::Taken => {
-                // It says that everything of the set runs there now; what it said before may still be under way.
-                if let (Some(peer), Some(conversation)) = (self.nodes.get_mut(from), &self.book.conversation) {
-                    let before = peer.claim.map_or(Holding::NONE, |claim| claim.hold);
-                    let hold = before.union(conversation.set.exchanged());
-                    peer.claim = Some(Claim { hold, stable: false, releasing: false, seq, since: self.now });
-                }
-                self.taken();
-            }
-            Heard::AnswerThen => {
-                if let Some(conversation) = &mut self.book.conversation {
-                    conversation.next = Some((Of { node: from, value: seq }, ask.holding));
-                }
-            }
-            Heard::Ignore(why) => {
-                let what = ask.step.as_str();
-                if ask.step == StandbyStep::Other && self.book.conversation.is_none() {
-                    // It answers a request that is over; it must not wait for us.
-                    self.book.said = None;
-                }
-                if ask.step == StandbyStep::Done {
-                    self.book.early = Some((Of { node: from, value: seq }, ask.holding));
-                }
-                self.report(Event::StandbyIgnored { node: self.name(from), what, why });
-            }
-        }
-    }
-
-    /// The other node wants groups of ours: we go standby with the same set, seen from here (CLUSTER c.8).
-    pub(super) fn on_hb_takeover(&mut self, from: NodeId, set: Holding) {
-        self.report(Event::TakeoverAsked { node: self.name(from), set: which(set) });
-        if let Ok(to) = self.may_move() {
-            self.carry_out(Intent::BeginStandby { set: set.exchanged(), to, cause: Cause::Peer });
-        } else {
-            let (node, why) = (self.name(from), "resources in flux");
-            self.report(Event::StandbyIgnored { node, what: "hb_takeover", why });
-        }
-    }
-
-    // --- the end of conversations
-
-    /// Takes the conversation off the book. Whoever we talked to counts us as unstable until we say otherwise, even where
-    /// nothing has changed: a 3.0.6 would wait for ever.
-    fn end_conversation(&mut self) -> Option<Conversation> {
-        let conversation = self.book.conversation.take()?;
-        self.deadlines.clear(Timer::Standby);
-        self.book.said = None;
-        Some(conversation)
-    }
-
-    fn acquire_done(&mut self) {
-        let Some(conversation) = self.end_conversation() else { return };
-        self.report(Event::StandbyAcquired { set: which(conversation.ours()) });
-        self.say_ask(conversation.set, StandbyStep::Done);
-        if let Some(Takeover { then_failback, client, .. }) = self.book.takeover.take() {
-            let failed =
-                self.groups_in(conversation.ours()).iter().any(|group| self.executor.doing(*group) == Doing::Failed);
-            if failed {
-                self.reply(client, Response::Cancelled(Cancellation::StartFailed));
-            } else if then_failback && self.book.hold.foreign {
-                let cause = Cause::Operator(client);
-                self.carry_out(Intent::BeginStandby { set: Holding::FOREIGN, to: conversation.with, cause });
-            } else {
-                self.reply(client, Response::Done);
-            }
-        }
-    }
-
-    fn taken(&mut self) {
-        let Some(conversation) = self.end_conversation() else { return };
-        let now = *self.now;
-        if let Some(claim) = self.nodes.get_mut(conversation.with).and_then(|peer| peer.claim.as_mut()) {
-            claim.hold = claim.hold.union(conversation.set.exchanged());
-            claim.since = Aside(now);
-        }
-        if conversation.set.foreign {
-            self.book.needs_failback = false;
-        }
-        self.report(Event::StandbyTaken { set: which(conversation.set) });
-        if let Role::Giving(Cause::Operator(client)) = conversation.role {
-            self.reply(client, Response::Done);
-        }
-        if let Some((seq, holding)) = conversation.next {
-            self.on_ask(conversation.with, *seq, AskResources { holding, step: StandbyStep::Me });
-        }
-    }
-
-    pub(super) fn cancel(&mut self, why: Cancellation) {
-        let Some(conversation) = self.end_conversation() else { return };
-        self.report(Event::StandbyCancelled { why: why.clone() });
-        if let Role::Giving(Cause::Operator(client)) = conversation.role {
-            self.reply(client, Response::Cancelled(why.clone()));
-        }
-        self.cancel_takeover(why);
-    }
-
-    fn cancel_takeover(&mut self, why: Cancellation) {
-        if let Some(takeover) = self.book.takeover.take() {
-            self.deadlines.clear(Timer::Takeover);
-            self.reply(takeover.client, Response::Cancelled(why));
-        }
-    }
-
-    pub(super) fn on_standby_timeout(&mut self) {
-        let step = self.book.conversation.as_ref().map(|conversation| conversation.step);
-        let why = if step == Some(Step::Asked) { Cancellation::NoReply } else { Cancellation::TookTooLong };
-        self.cancel(why);
-    }
-
-    pub(super) fn on_takeover_timeout(&mut self) {
-        self.cancel_takeover(Cancellation::NoReply);
     }
 
     // --- what happens to others
@@ -573,82 +394,5 @@ impl Node {
         // To a 3.0.6 that voids what we said before: it counts us as unstable until we say so again (CLUSTER c.2).
         self.book.said = None;
         self.deadlines.set(Timer::Starting, self.now.plus(STARTING_REPEAT));
-    }
-
-    // --- clients
-
-    pub(super) fn on_request(&mut self, client: ClientId, request: Request) {
-        let to = match self.may_move() {
-            Ok(to) => to,
-            Err(refusal) => return self.reply(client, Response::Refused(refusal)),
-        };
-        let standby = |set| Intent::BeginStandby { set, to, cause: Cause::Operator(client) };
-        match request {
-            Request::Standby(set) => self.carry_out(standby(holding(set))),
-            // Our own groups are here already: only the others' are missing where they belong.
-            Request::Takeover(Which::Failback) if self.book.hold.local => self.carry_out(standby(Holding::FOREIGN)),
-            Request::Takeover(asked) => {
-                // *Ours*: the original's `hb_takeover failback` takes everything (scenario T6).
-                let then_failback = asked == Which::Failback;
-                let set = if then_failback { Holding::LOCAL } else { holding(asked) };
-                self.book.takeover = Some(Takeover { set, then_failback, client });
-                self.deadlines.set(Timer::Takeover, self.now.plus(TAKEOVER_REPLY_LIMIT));
-                self.send(Body::Takeover(set), None);
-            }
-        }
-    }
-
-    /// With whom groups may be exchanged now (CLUSTER c.7: accepted only if all is at rest).
-    pub(super) fn may_move(&self) -> Result<NodeId, Refusal> {
-        if !self.config.manages_resources() {
-            return Err(Refusal::Unmanaged);
-        }
-        let view = self.view();
-        match view.phase {
-            Phase::Stopping => return Err(Refusal::Stopping),
-            Phase::Joining | Phase::Doubting => return Err(Refusal::LocalFlux),
-            Phase::Active => {}
-        }
-        let peer = match view.peers.as_slice() {
-            [] => return Err(Refusal::NoPeer),
-            [peer] => peer,
-            _ => return Err(Refusal::ManyPeers),
-        };
-        if peer.is_out() || peer.liveness != Liveness::Active {
-            return Err(Refusal::NoPeer);
-        }
-        if self.book.takeover.is_some() || !is_stable(&view, &self.book) {
-            return Err(Refusal::LocalFlux);
-        }
-        match peer.claim {
-            Some(claim) if claim.stable && !claim.releasing => Ok(peer.node),
-            _ => Err(Refusal::PeerFlux),
-        }
-    }
-
-    pub(super) fn refuse_clients_for_stop(&mut self) {
-        self.cancel_takeover(Cancellation::Stopping);
-    }
-
-    fn reply(&mut self, client: ClientId, response: Response) {
-        self.actions.0.push(Action::Reply { client, response });
-    }
-}
-
-/// The classes a word of the command line names; `failback` of a standby gives the foreign ones back (CLUSTER c.7).
-fn holding(which: Which) -> Holding {
-    match which {
-        Which::All => Holding::ALL,
-        Which::Local => Holding::LOCAL,
-        Which::Foreign | Which::Failback => Holding::FOREIGN,
-    }
-}
-
-/// The word for a set in log lines.
-fn which(set: Holding) -> Which {
-    match (set.local, set.foreign) {
-        (true, false) => Which::Local,
-        (false, true) => Which::Foreign,
-        _ => Which::All,
     }
 }
