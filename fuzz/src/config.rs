@@ -12,6 +12,7 @@ const AUTHKEYS: &[u8] = b"auth 1\n1 sha1 key\n";
 /// If a law of [`Config`] or [`Diagnostic`] is broken.
 pub fn ha_cf(bytes: &[u8]) {
     read(bytes, b"alpha 10.0.0.1 Web\n", AUTHKEYS);
+    read_files(bytes, None, AUTHKEYS);
 }
 
 /// Any bytes as haresources.
@@ -32,11 +33,27 @@ pub fn authkeys(bytes: &[u8]) {
     read(HA_CF, b"", bytes);
 }
 
+/// Any bytes as hostcache.
+///
+/// # Panics
+/// If what was read is not what would be written.
+pub fn hostcache(bytes: &[u8]) {
+    let (nodes, bad) = config::hostcache::parse(bytes);
+    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
+    assert!(nodes.len() + bad.len() <= lines, "each line names a node or is named");
+    let text = config::hostcache::text(&nodes);
+    assert_eq!(config::hostcache::parse(text.as_bytes()), (nodes, Vec::new()));
+}
+
 fn read(ha_cf: &[u8], haresources: &[u8], authkeys: &[u8]) {
+    read_files(ha_cf, Some(haresources), authkeys);
+}
+
+fn read_files(ha_cf: &[u8], haresources: Option<&[u8]>, authkeys: &[u8]) {
     let Reading { config, diagnostics, .. } = Config::read(&Sources {
         local_name: "alpha",
         ha_cf: SourceText { name: "ha.cf", bytes: ha_cf },
-        haresources: Some(SourceText { name: "haresources", bytes: haresources }),
+        haresources: haresources.map(|bytes| SourceText { name: "haresources", bytes }),
         authkeys: SourceText { name: "authkeys", bytes: authkeys },
     });
     let has_errors = diagnostics.iter().any(Diagnostic::is_error);
@@ -44,7 +61,7 @@ fn read(ha_cf: &[u8], haresources: &[u8], authkeys: &[u8]) {
     for diagnostic in &diagnostics {
         let text = match diagnostic.file.0.as_str() {
             "ha.cf" => ha_cf,
-            "haresources" => haresources,
+            "haresources" => haresources.unwrap_or_default(),
             _ => authkeys,
         };
         check_diagnostic(diagnostic, text);
@@ -128,6 +145,11 @@ mod tests {
     #[test]
     fn haresources_survives_its_corpus() {
         run_corpus("haresources", super::haresources);
+    }
+
+    #[test]
+    fn hostcache_survives_its_corpus() {
+        run_corpus("hostcache", super::hostcache);
     }
 
     #[test]

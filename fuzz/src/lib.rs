@@ -10,14 +10,16 @@ pub mod reload;
 #[cfg(test)]
 mod samples;
 pub mod scenario;
+pub mod serial;
 pub mod trace;
 pub mod wire;
 
 pub use client::client_requests;
 pub use cluster::cluster;
-pub use config::{authkeys, ha_cf, haresources};
+pub use config::{authkeys, ha_cf, haresources, hostcache};
 pub use node::node_inputs;
 pub use reload::reload;
 pub use scenario::scenario_file;
+pub use serial::serial_stream;
 pub use trace::trace_file;
 pub use wire::wire_decode;

@@ -378,26 +378,12 @@ impl Maker {
                     add(at + (down + up) * flap + down, Event::Heal(host, one.clone()));
                 }
             }
-            Kind::Standby | Kind::Takeover => {
-                let which = self.pick(&[Which::All, Which::Local, Which::Foreign, Which::Failback]);
-                add(at, if kind == Kind::Standby { Event::Standby(host, which) } else { Event::Takeover(host, which) });
-            }
-            Kind::Duel => {
-                add(at, Event::Standby(host, Which::All));
-                add(at + Duration::from_micros(100), Event::Standby(other, Which::All));
-            }
-            Kind::LeaveWhileMoving => {
-                add(at, Event::Standby(host, Which::All));
-                add(at + Duration::from_micros(400), Event::Stop(host));
-                add(ends + Duration::from_secs(5), Event::Start(host));
-            }
-            Kind::Reload => add(at, Event::Reload(host)),
-            Kind::ReloadWhileMoving => {
-                add(at, Event::Standby(host, Which::All));
-                for (after, who) in [(400, host), (1_000, other), (15_000, other), (30_000, host)] {
-                    add(at + Duration::from_micros(after), Event::Reload(who));
-                }
-            }
+            Kind::Standby
+            | Kind::Takeover
+            | Kind::Duel
+            | Kind::LeaveWhileMoving
+            | Kind::Reload
+            | Kind::ReloadWhileMoving => self.order(plan, kind, [host, other], at, ends),
             Kind::Forgotten => {
                 // A gap that is asked for so long in vain that it leaves the history of 500 messages.
                 let keepalive = plan.hosts[host].config.timing().keepalive();
@@ -422,6 +408,34 @@ impl Maker {
                 plan.events.push((at, Event::Net(NetRule { way: way.clone(), change })));
                 plan.events.push((ends, Event::Net(NetRule { way, change: undo })));
             }
+        }
+    }
+
+    /// What an operator may order, at bad times too.
+    fn order(&mut self, plan: &mut Plan, kind: Kind, [host, other]: [usize; 2], at: Duration, ends: Duration) {
+        let mut add = |at: Duration, event: Event| plan.events.push((at, event));
+        match kind {
+            Kind::Standby | Kind::Takeover => {
+                let which = self.pick(&[Which::All, Which::Local, Which::Foreign, Which::Failback]);
+                add(at, if kind == Kind::Standby { Event::Standby(host, which) } else { Event::Takeover(host, which) });
+            }
+            Kind::Duel => {
+                add(at, Event::Standby(host, Which::All));
+                add(at + Duration::from_micros(100), Event::Standby(other, Which::All));
+            }
+            Kind::LeaveWhileMoving => {
+                add(at, Event::Standby(host, Which::All));
+                add(at + Duration::from_micros(400), Event::Stop(host));
+                add(ends + Duration::from_secs(5), Event::Start(host));
+            }
+            Kind::Reload => add(at, Event::Reload(host)),
+            Kind::ReloadWhileMoving => {
+                add(at, Event::Standby(host, Which::All));
+                for (after, who) in [(400, host), (1_000, other), (15_000, other), (30_000, host)] {
+                    add(at + Duration::from_micros(after), Event::Reload(who));
+                }
+            }
+            _ => {}
         }
     }
 
