@@ -56,7 +56,7 @@ pub enum Event {
     Reloaded { applied: usize, waiting: usize },
     Changed(Change),
     ReloadWithoutKeys,
-    ShutdownBegins,
+    ShutdownBegins { manages_resources: bool },
     AllReleased,
     ShutdownComplete { me: String },
     // --- membership
@@ -145,7 +145,7 @@ impl Event {
             | CommunicationUp
             | Dialect { .. }
             | Reloaded { .. }
-            | ShutdownBegins
+            | ShutdownBegins { .. }
             | AllReleased
             | ShutdownComplete { .. }
             | Link { .. }
@@ -260,7 +260,10 @@ impl Event {
             }
             Event::Changed(change) => write!(f, "{change}"),
             Event::ReloadWithoutKeys => write!(f, "a reload whose keys are not known: nothing was changed"),
-            Event::ShutdownBegins => write!(f, "Heartbeat shutdown in progress. Giving up all HA resources."),
+            Event::ShutdownBegins { manages_resources: true } => {
+                write!(f, "Heartbeat shutdown in progress. Giving up all HA resources.")
+            }
+            Event::ShutdownBegins { manages_resources: false } => write!(f, "Heartbeat shutdown in progress."),
             Event::AllReleased => write!(f, "All HA resources relinquished."),
             Event::ShutdownComplete { me } => write!(f, "{me} Heartbeat shutdown complete."),
             Event::Link { node, medium, up } => write!(f, "Link {node}:{medium} {}.", if *up { "up" } else { "dead" }),
@@ -274,7 +277,7 @@ impl Event {
                 Millis(*limit)
             ),
             Event::NodeDead { node, silent, never_heard: true, .. } => {
-                write!(f, "node {node}: is dead (never heard in the {} ms since our start)", Millis(*silent))
+                write!(f, "node {node}: is dead (never heard in {} ms)", Millis(*silent))
             }
             Event::LateHeartbeat { node, interval, deadtime: None } => {
                 write!(f, "Late heartbeat: Node {node}: interval {} ms", Millis(*interval))

@@ -81,6 +81,7 @@ pub fn json(node: &Node, now: Instant, machine: &MachineStatus) -> Value {
         "active": status.is_active(),
         "holding": status.holding(),
         "stable": status.is_stable(),
+        "manages_resources": node.config().manages_resources(),
         "policy": "at-least-one",
         "policy_text": POLICY,
         "dialect": if native.is_some() { "native" } else { "classic" },
@@ -109,14 +110,19 @@ pub fn text(status: &Value) -> String {
     let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let mut out = String::new();
     // Writing to a string cannot fail.
-    let _infallible = writeln!(
-        out,
-        "{} holds {}{}; policy {} ({}); dialect {}{}",
-        word(&status["node"]),
+    let manages = status["manages_resources"] != false;
+    let holds = format!(
+        "holds {}{}; policy {} ({})",
         word(&status["holding"]),
         if status["stable"] == true { "" } else { ", in transition" },
         word(&status["policy"]),
         word(&status["policy_text"]),
+    );
+    let _infallible = writeln!(
+        out,
+        "{} {}; dialect {}{}",
+        word(&status["node"]),
+        if manages { &holds } else { "manages no resources" },
         word(&status["dialect"]),
         status["dialect_kept_by"].as_str().map_or_else(String::new, |node| format!(" (kept by {node})")),
     );
@@ -137,7 +143,10 @@ pub fn text(status: &Value) -> String {
         let (since, here) = (age(&group["since_ms"]), word(&group["here"]));
         groups.add_row([word(&group["key"]), owner, since, here, word(&group["why"])]);
     }
-    let _infallible = write!(out, "\n{nodes}\n\n{groups}\n");
+    let _infallible = write!(out, "\n{nodes}\n");
+    if manages {
+        let _infallible = write!(out, "\n{groups}\n");
+    }
     out
 }
 

@@ -320,7 +320,7 @@ impl Draft {
         }
         let local = self.find_local(local_name, report);
         let timing = self.timing(report);
-        let settings = self.settings(report);
+        let settings = self.settings(managed, report);
         self.check_pings(report);
         let media = core::mem::take(&mut self.media);
         let reaches_nobody = media.reaches_nobody();
@@ -473,7 +473,7 @@ impl Draft {
         }
     }
 
-    fn failback(&self, report: &mut Report) -> Failback {
+    fn failback(&self, managed: bool, report: &mut Report) -> Failback {
         let on = Failback::On;
         if let Some(nice) = self.given.get("nice_failback") {
             let to = if self.flag("nice_failback") { "off" } else { "on" };
@@ -484,7 +484,7 @@ impl Draft {
             }
         }
         match self.given.get("auto_failback") {
-            None if self.unreadable.contains_key("auto_failback") => on,
+            None if !managed || self.unreadable.contains_key("auto_failback") => on,
             None => {
                 let message = "auto_failback is not given; it acts as `on`: groups return when their home does";
                 report.advise(Code::AutoFailbackMissing, Span::FILE, message, "write `auto_failback on` or `off`");
@@ -505,9 +505,9 @@ impl Draft {
         }
     }
 
-    fn settings(&self, report: &mut Report) -> Settings {
+    fn settings(&self, managed: bool, report: &mut Report) -> Settings {
         Settings {
-            failback: self.failback(report),
+            failback: self.failback(managed, report),
             sealing: Sealing {
                 msgfmt: if self.is("msgfmt", "netstring") { MsgFormat::Netstring } else { MsgFormat::Classic },
                 compression: Compression {

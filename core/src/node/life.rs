@@ -252,7 +252,7 @@ impl Node {
         if matches!(self.life, Lifecycle::Stopping | Lifecycle::Lingering | Lifecycle::Ended) {
             return;
         }
-        self.report(Event::ShutdownBegins);
+        self.report(Event::ShutdownBegins { manages_resources: self.config.manages_resources() });
         for timer in [Timer::NodeList, Timer::Starting, Timer::Greet, Timer::Autojoin] {
             self.deadlines.clear(timer);
         }

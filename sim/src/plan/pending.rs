@@ -13,7 +13,7 @@ const FENCING: &str = "needs the resource manager: stonith and stonith_host are 
 const START_FAILURE: &str = "needs the resource manager: a start that fails is tried at the next candidate";
 const SELF_FENCE: &str = "needs the resource manager: a node that cannot stop a resource must fence itself";
 const DIFFERENCE: &str = "needs the resource manager: peers must tell what their haresources list";
-const IPFAIL: &str = "needs ping media and ipfail: ping nodes are not watched";
+const IPFAIL: &str = "needs the resource manager: connectivity to ping nodes decides nothing yet (ipfail built in)";
 const MANY: &str = "needs the resource manager: groups on more than two nodes are refused";
 
 /// Name and reason.

@@ -184,7 +184,7 @@ impl Painter {
             | Event::StopFailed { .. }
             | Event::GivingUpGroup { .. }
             | Event::StandbyCancelled { .. }
-            | Event::ShutdownBegins
+            | Event::ShutdownBegins { .. }
             | Event::Dropped { .. } => self.mark(at, event.to_string(), &[]),
             _ => {}
         }

@@ -145,7 +145,7 @@ impl<'a> Teller<'a> {
             | Event::Restart { .. }
             | Event::ReturnAfterPartition { .. }
             | Event::ShutdownNotice { .. }
-            | Event::ShutdownBegins
+            | Event::ShutdownBegins { .. }
             | Event::CommunicationUp
             | Event::BothOwn { .. }
             | Event::OpFailed { .. }
