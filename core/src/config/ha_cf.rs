@@ -12,6 +12,7 @@ use super::clients::Clients;
 use super::diagnostic::{Code, Report, Span};
 use super::directives::{Acted, Directive, TABLE, Takes, Value, directive};
 use super::media::{Media, Pings};
+use super::roster::is_name;
 use super::settings::{Autojoin, Facility, Failback, GenerationMethod, LogConfig, Settings, UuidFrom};
 use super::text::{Line, Word, is_blank, is_delimiter, lines, nearest};
 use super::timing::{Intervals, Timing, TimingError, parse_time};
@@ -213,7 +214,7 @@ impl Draft {
                 let help =
                     "remove one mention; 3.0.6 would keep the second as a node that never comes, here it is dropped";
                 report.advise(Code::DuplicateNode, word.span, message, help);
-            } else if name.len() > NAME_MAX || name.chars().any(char::is_control) {
+            } else if !is_name(&name) {
                 let help = format_args!("names have at most {NAME_MAX} bytes and no control characters");
                 report.advise(Code::NodeName, word.span, format_args!("[{name}] cannot be the name of a node"), help);
             } else if self.nodes.len() == NODES_MAX {

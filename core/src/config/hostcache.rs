@@ -2,7 +2,7 @@
 //!
 //! One line a node: name, uuid, weight and site with a tabulator between them; the site may be empty.
 
-use super::ha_cf::NAME_MAX;
+use super::roster::is_name;
 use crate::ids::NodeUuid;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -71,10 +71,8 @@ fn node(line: &[u8]) -> Option<KnownNode> {
     let mut words = core::str::from_utf8(line).ok()?.split('\t');
     let (name, uuid, weight) = (words.next()?, words.next()?, words.next()?);
     let site = words.next().unwrap_or_default();
-    let is_name =
-        !name.is_empty() && name.len() <= NAME_MAX && !name.chars().any(|c| c.is_control() || c.is_whitespace());
     let uuid: NodeUuid = uuid.trim().parse().ok()?;
-    (is_name && words.next().is_none()).then_some(KnownNode {
+    (is_name(name) && words.next().is_none()).then_some(KnownNode {
         name: name.to_ascii_lowercase(),
         uuid: Some(uuid).filter(|uuid| *uuid != NodeUuid::ZERO),
         weight: weight.trim().parse().ok()?,

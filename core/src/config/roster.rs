@@ -60,6 +60,11 @@ pub(crate) struct Roster {
     pub(super) members: Vec<Member>,
 }
 
+/// Whether it can be the name of a node.
+pub(super) fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= NAME_MAX && !name.chars().any(|c| c.is_control() || c.is_whitespace())
+}
+
 impl Config {
     /// Every place, in the order of ha.cf and then of arrival; [`NodeId`] is the position. Some may be those of removed
     /// nodes.
@@ -94,8 +99,7 @@ impl Config {
             Err(NotANewNode::Exists)
         } else if self.ping_names.iter().any(|ping| ping.eq_ignore_ascii_case(name)) {
             Err(NotANewNode::Ping)
-        } else if name.is_empty() || name.len() > NAME_MAX || name.chars().any(|c| c.is_control() || c.is_whitespace())
-        {
+        } else if !is_name(name) {
             Err(NotANewNode::Name)
         } else if present.saturating_add(self.ping_names.len()) >= NODES_MAX {
             Err(NotANewNode::Full)

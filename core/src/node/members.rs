@@ -161,10 +161,9 @@ impl Node {
     /// *Ours*: with haresources a list that differs is told, not adopted. There the file is what the administrator meant,
     /// and the original forgets the difference at its next start anyway (CLUSTER b.9).
     pub(super) fn compare_node_list(&mut self, from: NodeId, list: &RepNodes<'_>) {
-        let theirs: Vec<String> = list.nodes.iter().map(|name| name.to_ascii_lowercase()).collect();
+        let mut theirs: Vec<String> = list.nodes.iter().map(|name| name.to_ascii_lowercase()).collect();
         if self.config.manages_resources() {
-            let (mut ours, mut theirs): (Vec<String>, _) =
-                (self.config.present().map(|(_, node)| node.name.clone()).collect(), theirs);
+            let mut ours: Vec<String> = self.config.present().map(|(_, node)| node.name.clone()).collect();
             theirs.sort_unstable();
             ours.sort_unstable();
             if theirs != ours {
@@ -190,8 +189,9 @@ impl Node {
                 }),
             }
         }
-        for name in theirs.iter().filter(|name| self.config.node_named(name).is_none()).collect::<Vec<_>>() {
-            self.add(name, &by);
+        theirs.retain(|name| self.config.node_named(name).is_none());
+        for name in theirs {
+            self.add(&name, &by);
         }
         self.keep_members();
     }
