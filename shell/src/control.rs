@@ -470,7 +470,7 @@ fn parse(line: &[u8], may_change: bool) -> Result<Asked, Value> {
 }
 
 /// An answer that says no.
-fn failure(kind: &str, text: &str) -> Value {
+pub(crate) fn failure(kind: &str, text: &str) -> Value {
     json!({"v": VERSION, "ok": false, "error": kind, "text": text})
 }
 

@@ -12,6 +12,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 /// Who wants the files to be read again: a client, or a signal.
 pub(crate) type Asker = Option<ClientId>;
 
+/// So many may wait for one reading.
+const WAITING_MAX: usize = 256;
+
 /// The loop's end of the reading.
 pub(crate) struct Files {
     orders: SyncSender<()>,
@@ -40,10 +43,15 @@ impl Files {
         Ok(Files { orders, read, served: Vec::new(), waiting: Vec::new() })
     }
 
-    /// Somebody wants the files to be read again; of many at once all are served by the next reading.
-    pub(crate) fn ask(&mut self, who: Asker) {
-        self.waiting.push(who);
+    /// Somebody wants the files to be read again; of many at once all are served by the next reading. False if too many
+    /// wait for that already; a signal never is too many, since nobody waits for its answer.
+    pub(crate) fn ask(&mut self, who: Asker) -> bool {
+        let is_heard = self.waiting.len() < WAITING_MAX;
+        if is_heard {
+            self.waiting.push(who);
+        }
         self.go_on();
+        is_heard || who.is_none()
     }
 
     /// What was read, and who wanted it.
@@ -58,5 +66,21 @@ impl Files {
         if self.served.is_empty() && !self.waiting.is_empty() && self.orders.try_send(()).is_ok() {
             self.served = std::mem::take(&mut self.waiting);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_is_counted_and_a_signal_is_always_heard() {
+        let poll = mio::Poll::new().unwrap();
+        let wake = Arc::new(Waker::new(poll.registry(), mio::Token(0)).unwrap());
+        let mut files = Files::open("/nowhere".into(), Some("h1".into()), true, wake).unwrap();
+        // The first begins a reading, at whose end nobody looks here; what comes later waits.
+        let heard = (0..WAITING_MAX as u64 * 2).filter(|number| files.ask(Some(ClientId(*number)))).count();
+        assert_eq!(heard, WAITING_MAX + 1);
+        assert!(files.ask(None) && files.waiting.len() == WAITING_MAX);
     }
 }

@@ -222,7 +222,9 @@ impl Machine {
                 }
                 SIGTERM => self.inputs.push_back(Input::Operator(Command::Stop)),
                 SIGINT if self.parts.foreground => self.inputs.push_back(Input::Operator(Command::Stop)),
-                SIGHUP => self.parts.files.ask(None),
+                SIGHUP => {
+                    self.parts.files.ask(None);
+                }
                 SIGUSR1 => self.set_debug(self.parts.debug.saturating_add(1)),
                 SIGUSR2 => self.set_debug(self.parts.debug.saturating_sub(1)),
                 _ => {}
@@ -357,7 +359,12 @@ impl Machine {
                 Asked::Join(name) => self.parts.control.join(client, &name),
                 Asked::Say(message) => self.parts.control.say(client, message),
                 Asked::Node(request) => self.inputs.push_back(Input::Client { client, request }),
-                Asked::Reload => self.parts.files.ask(Some(client)),
+                Asked::Reload => {
+                    if !self.parts.files.ask(Some(client)) {
+                        let text = "too many wait for the files to be read";
+                        self.parts.control.answer(client, &control::failure("busy", text));
+                    }
+                }
                 Asked::Stop => {
                     self.inputs.push_back(Input::Operator(Command::Stop));
                     let text = "the node releases its resources and ends";
