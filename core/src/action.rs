@@ -5,6 +5,7 @@ use crate::event::Event;
 use crate::ids::{ClientId, GroupId, MediumId, OpId, ProgramId};
 use crate::time::Instant;
 use crate::wire::Body;
+use crate::wire::message::Unable;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
@@ -229,6 +230,12 @@ pub enum Refusal {
     /// The rule book for two nodes cannot say who of several would take over.
     #[error("with more than two nodes there is no single other side")]
     ManyPeers,
+    /// No other node can take a group now.
+    #[error("no other node can take it now")]
+    NoTaker,
+    /// This node may not start a group.
+    #[error("this node is not able to run it: {}", .0.word())]
+    Unable(Unable),
     /// There is no haresources.
     #[error("this daemon was started without resource management")]
     Unmanaged,
@@ -236,6 +243,7 @@ pub enum Refusal {
 
 /// Why a request that was begun did not come to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
 pub enum Cancellation {
     /// The other node did not answer in time.
     #[error("No reply to standby request")]
@@ -255,6 +263,15 @@ pub enum Cancellation {
     /// A group could not be started on the node that was to take it.
     #[error("a resource could not be started")]
     StartFailed,
+    /// The node that was to take a group did not start it.
+    #[error("the other node did not take it")]
+    NotTaken,
+    /// A 3.0.6 joined, and what was asked for is decided by other rules.
+    #[error("a node of the classic dialect joined")]
+    Classic,
+    /// The last 3.0.6 is gone, and what was asked for is decided by other rules.
+    #[error("the last node of the classic dialect is gone")]
+    Native,
     /// This node began to shut down.
     #[error("shutdown in progress")]
     Stopping,

@@ -39,6 +39,10 @@ pub(crate) enum Timer {
     /// Our own `hb_takeover` was not answered.
     Takeover,
     /// Try a failed stop again.
+    /// A rule of ownership may want something by time alone.
+    Ownership,
+    /// Claims that did not come are asked for.
+    Claims,
     StopRetry(GroupId),
     /// The next round of announcements of addresses.
     Announce,

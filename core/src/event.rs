@@ -92,6 +92,8 @@ pub enum Event {
     StopRetry { resource: String, attempt: u32 },
     StopFailed { resource: String },
     BothOwn { whose: &'static str, node: String },
+    Ownership { group: String, step: Step },
+    GroupsDiffer { node: String, group: String, difference: Difference },
     // --- standby and takeover
     StandbyAsked { node: String, set: Which },
     StandbyAnswered { node: String, set: Which },
@@ -114,6 +116,56 @@ pub enum Event {
     ProgramFatal { command: String },
 }
 
+/// How a node's haresources is another than ours, for one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Difference {
+    /// It does not list the group.
+    NotTheirs,
+    /// Only it lists the group.
+    NotOurs,
+    /// Both list it, with another preferred node or other resources.
+    Other,
+}
+
+/// A step of native ownership of one group; decisions are [`Event::Decision`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    Asks,
+    Withdraws,
+    Consents { node: String },
+    Contested { node: String },
+    Wins { node: String },
+    Alone,
+    MayBeTwo { node: String },
+}
+
+impl Step {
+    fn level(&self) -> Level {
+        match self {
+            Step::Asks | Step::Consents { .. } => Level::Debug,
+            Step::Withdraws | Step::Alone => Level::Info,
+            Step::MayBeTwo { .. } => Level::Warn,
+            Step::Contested { .. } | Step::Wins { .. } => Level::Error,
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Asks => f.write_str("this node wants to start it and asks the others for consent"),
+            Step::Withdraws => f.write_str("this node asks for it no more"),
+            Step::Consents { node } => write!(f, "consent given to {node}"),
+            Step::Contested { node } => write!(f, "both machines own it: this node and {node}"),
+            Step::Wins { node } => write!(f, "this node has held it longer: {node} is to release it"),
+            Step::Alone => f.write_str("no other node owns it any more"),
+            Step::MayBeTwo { node } => {
+                write!(f, "two owners are possible: {node} is silent and may still run it (ownership at-least-one)")
+            }
+        }
+    }
+}
+
 /// What was decided about a class of groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
@@ -131,12 +183,13 @@ impl Event {
         use Event::{
             Acquired, Acquiring, AllReleased, BothOwn, Changed, ClientJoined, ClientLeft, ClientRefused,
             ClientSilenced, ClientsHeard, CommunicationUp, DeadTimeCapped, Decision, Dialect, Dropped, ForeignOp,
-            Generation, GivenUp, GivingUpGroup, ImpossibleAck, LateHeartbeat, Link, LocalStatus, Lost, Medium,
-            Membership, NoAnswerToStarting, NoNodeList, NoStonith, NodeDead, NodeListDiffers, NodeStatus,
-            NothingMissing, OpFailed, ProgramEnded, ProgramFatal, ProgramRespawns, ProgramStarts, ProgramTooFast,
-            Released, Releasing, ReloadWithoutKeys, Reloaded, Restart, ReturnAfterPartition, Running, ShutdownBegins,
-            ShutdownComplete, ShutdownNotice, StandbyAcquired, StandbyAnswered, StandbyAsked, StandbyCancelled,
-            StandbyIgnored, StandbyReleased, StandbyTaken, StartedOver, StopFailed, StopRetry, TakeoverAsked, WokeLate,
+            Generation, GivenUp, GivingUpGroup, GroupsDiffer, ImpossibleAck, LateHeartbeat, Link, LocalStatus, Lost,
+            Medium, Membership, NoAnswerToStarting, NoNodeList, NoStonith, NodeDead, NodeListDiffers, NodeStatus,
+            NothingMissing, OpFailed, Ownership, ProgramEnded, ProgramFatal, ProgramRespawns, ProgramStarts,
+            ProgramTooFast, Released, Releasing, ReloadWithoutKeys, Reloaded, Restart, ReturnAfterPartition, Running,
+            ShutdownBegins, ShutdownComplete, ShutdownNotice, StandbyAcquired, StandbyAnswered, StandbyAsked,
+            StandbyCancelled, StandbyIgnored, StandbyReleased, StandbyTaken, StartedOver, StopFailed, StopRetry,
+            TakeoverAsked, WokeLate,
         };
         match self {
             Running { .. } => Level::Debug,
@@ -169,6 +222,11 @@ impl Event {
             | ProgramStarts { .. }
             | ProgramEnded { expected: true, .. } => Level::Info,
             Membership(change) => change.level(),
+            GroupsDiffer { difference, .. } => match difference {
+                Difference::Other => Level::Error,
+                Difference::NotTheirs | Difference::NotOurs => Level::Warn,
+            },
+            Ownership { step, .. } => step.level(),
             Changed(change) => match change.takes {
                 Takes::Now => Level::Info,
                 Takes::Restart(_) => Level::Warn,
@@ -373,6 +431,17 @@ impl Event {
                 f,
                 "Resource STOP failure. Reboot required! [{resource}] may still run here: its group is not given to any node"
             ),
+            Event::GroupsDiffer { node, group, difference: Difference::NotTheirs } => {
+                write!(f, "haresources: node {node} does not list {group}: it will not run it")
+            }
+            Event::GroupsDiffer { node, group, difference: Difference::NotOurs } => {
+                write!(f, "haresources: node {node} lists {group}, which this node does not: it will not run here")
+            }
+            Event::GroupsDiffer { node, group, difference: Difference::Other } => write!(
+                f,
+                "haresources: node {node} defines {group} otherwise: only nodes that agree with its owner may run it"
+            ),
+            Event::Ownership { group, step } => write!(f, "{group}: {step}"),
             Event::BothOwn { whose, node } => write!(f, "Both machines own {whose} resources! (the other is {node})"),
             Event::StandbyAsked { node, set } => write!(f, "{node} wants to go standby [{}]", set.word()),
             Event::StandbyAnswered { node, set } => {

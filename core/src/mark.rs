@@ -13,7 +13,7 @@
 //! | `Instant` | nanoseconds since the clock's origin | distance to now |
 //! | `Number` | a message's sequence number | distance to the newest of the same sender |
 //! | `Residue` | a residue of message numbers | distance from the newest of the same sender, modulo [`ACK_EVERY`] |
-//! | `Life` | a generation | whether there is one |
+//! | `Life` | a generation | whether there is one, and whether it is the present one of the same sender |
 //! | `Operation` | an operation's name | distance to the newest |
 //! | `Voice` | the node whose numbers follow, until `VoiceEnd` | enters, and is the "same sender" |
 //! | `Aside` | until `AsideEnd`: what decides nothing | does not enter |

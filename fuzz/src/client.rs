@@ -198,8 +198,10 @@ impl Run {
         header.seq = Some(Seq(self.peer_seq));
         header.generation = Some(Generation(20));
         let (word, deadtime) = (StatusWord::of(Cow::Borrowed("active")), Some(Duration::from_secs(3)));
-        let message =
-            Message { header, body: Body::Status(Status { word, deadtime, protocol: Some(1), native: None }) };
+        let message = Message {
+            header,
+            body: Body::Status(Status { word, deadtime, protocol: Some(1), native: None, hears: None }),
+        };
         let sealed = self.config.keyring().seal(message.to_fields(), Framing::Datagram, self.config.sealing());
         let frame = sealed.expect("all words here may be sent");
         self.give(&Input::Frame { medium: MediumId(0), bytes: &frame });

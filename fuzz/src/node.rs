@@ -197,6 +197,7 @@ fn body(choices: &mut Unstructured<'_>) -> Result<Body<'static>> {
             deadtime: Option::<u16>::arbitrary(choices)?.map(|millis| Duration::from_millis(u64::from(millis))),
             protocol: Some(1),
             native: None,
+            hears: None,
         }),
         4 => Body::Starting,
         5..=7 => Body::Resource(Resource {

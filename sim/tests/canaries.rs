@@ -76,7 +76,7 @@ fn nodes_that_do_not_understand_each_other_break_what_hazards_do_not_excuse() {
 
 #[test]
 fn a_reason_that_only_a_human_can_mend_excuses_a_group_without_an_owner() {
-    let fails = format!("{PAIR}fail h1 Tst::A start\nhazards\ncalm 20\nby 85 A@-\nend 90\n");
+    let fails = format!("{PAIR}fail h1 Tst::A start\nfail h2 Tst::A start\nhazards\ncalm 20\nby 85 A@-\nend 90\n");
     assert_eq!(broken(&fails), [""; 0]);
 }
 

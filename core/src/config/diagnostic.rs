@@ -150,7 +150,7 @@ codes! {
     CommentInContinuation = "E0307", "A comment stands on a continuation line, where 3.0.6 reads it as resources.";
     ContinuationLost = "W0308", "A backslash stands in a comment, so that the next line is not joined.";
     StrayBackslash = "E0309", "A backslash that is not at the very end of a line does not join the next one.";
-    TooManyOwners = "E0310", "Resource groups are configured for more than two nodes.";
+    TooManyOwners = "E0310", "Resource groups are configured for more than 16 nodes.";
     ScriptName = "E0311", "The name of a resource script is not usable.";
     TooManyGroups = "E0312", "More than 1000 resource groups are configured.";
 

@@ -42,6 +42,8 @@ pub(crate) enum Takes {
     Mcast(IpVersion),
     /// Devices of serial lines, each a medium of its own.
     Serial,
+    /// `at-most-one` or `at-least-one`, and the groups it is about.
+    Ownership,
     /// NAME=value.
     Env,
     /// A user and a command.
@@ -214,6 +216,10 @@ pub(crate) static TABLE: &[Directive] = &{
         // Ours; the default is in `Config::max_peer_deadtime`.
         row("max_peer_deadtime", Time, Yes, None),
         row("max_rexmit_delay", Number(1, 3_600_000), Yes, Some("250")),
+        // Ours (`exclusion`).
+        row("dialect", Choice(&["native", "classic"]), Yes, Some("native")),
+        row("quorum", Choice(&["none", "majority"]), Yes, Some("none")),
+        row("ownership", Takes::Ownership, Yes, None),
         row("log_badpack", Flag, Yes, Some("on")),
         row("syslogmsgfmt", Flag, Yes, Some("on")),
         row("env", Env, Yes, None),

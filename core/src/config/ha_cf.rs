@@ -11,6 +11,7 @@ use core::time::Duration;
 use super::clients::Clients;
 use super::diagnostic::{Code, Report, Span};
 use super::directives::{Acted, Directive, TABLE, Takes, Value, directive};
+use super::exclusion;
 use super::media::{Media, Pings};
 use super::roster::is_name;
 use super::settings::{Autojoin, Facility, Failback, GenerationMethod, LogConfig, Settings, UuidFrom};
@@ -65,6 +66,7 @@ struct Draft {
     nodes: Vec<NodeConfig>,
     members: Vec<Member>,
     clients: Clients,
+    ownership: Vec<exclusion::Ownership>,
     media: Media,
     /// A medium could not be read, so that the absence of media needs no words.
     has_broken_medium: bool,
@@ -124,6 +126,7 @@ impl Draft {
                 self.media.serial(words, self.baud(), report);
             }
             Takes::Pings(pings) => self.name_pings(pings, *first, words, &line, report),
+            Takes::Ownership => self.ownership.extend(exclusion::ownership(words, report)),
             Takes::Env => self.set_environment(&line, report),
             Takes::Client => self.clients.program(*name, &line, report),
             Takes::Authority => self.clients.authorise(&line, report),
@@ -526,6 +529,9 @@ impl Draft {
             memreserve: self.number("memreserve"),
             log: self.log(report),
             autojoin: self.autojoin(),
+            native: self.is("dialect", "native"),
+            quorum: self.is("quorum", "majority"),
+            ownership: self.ownership.clone(),
             uuid_from: if self.is("uuidfrom", "nodename") { UuidFrom::NodeName } else { UuidFrom::File },
             generation_method: if self.is("hbgenmethod", "time") {
                 GenerationMethod::Time

@@ -18,8 +18,8 @@ use crate::ids::NodeId;
 /// Groups of one file: far beyond any real one, and a number fits into [`GroupId`](crate::ids::GroupId).
 const GROUPS_MAX: usize = 1000;
 
-/// Nodes whose ownership of groups this version decides.
-const OWNERS_MAX: usize = 2;
+/// Nodes that may share groups: each asks all others before it starts one.
+pub(super) const OWNERS_MAX: usize = 16;
 
 /// Resources that live together on one node: one logical line of haresources.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -164,9 +164,8 @@ pub(crate) fn read(source: SourceText<'_>, nodes: &[NodeConfig], report: &mut Re
     known.check_keys(report);
     if let Some(first) = groups.first().filter(|_| nodes.len() > OWNERS_MAX) {
         let count = nodes.len();
-        let message =
-            format_args!("{count} nodes are configured, but this version decides who owns a group for two nodes only");
-        let help = "configure two nodes, or leave haresources empty: membership works with more";
+        let message = format_args!("{count} nodes are configured, but groups are shared by at most {OWNERS_MAX}");
+        let help = "configure fewer nodes, or leave haresources empty: membership works with more";
         report.advise(Code::TooManyOwners, first.span, message, help);
     }
     groups

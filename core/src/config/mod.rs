@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`timing`] | times, CLUSTER a.3 and a.4 | [`Timing`] |
 //! | `ha_cf`, `directives` | ha.cf, CLUSTER i.1 and i.2 | nodes, media, [`Settings`] |
+//! | [`exclusion`] | who may start a group, OWNERSHIP 3 and 5 | what the native rule asks for |
 //! | [`haresources`] | haresources, CLUSTER d.1 | [`Group`]s |
 //! | [`hostcache`] | hostcache, delhostcache, WIRE 8 | who was a member before |
 //! | `roster` | | who is a member now |
@@ -22,6 +23,7 @@ pub mod authkeys;
 pub mod clients;
 pub mod diagnostic;
 mod directives;
+pub mod exclusion;
 mod ha_cf;
 pub mod haresources;
 pub mod hostcache;

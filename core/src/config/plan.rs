@@ -12,6 +12,7 @@
 //! Laws (`reload` in the fuzzer): between the old configuration and the [renewed](Config::renewed) one is nothing that
 //! waits, and between that and the new one nothing else.
 
+use super::exclusion::Ownership;
 use super::{Config, LogConfig, Settings, clients::Clients};
 use crate::config::{ApiAuth, Facility, Failback, Group, Medium, MediumKind, Program};
 use crate::time::Millis;
@@ -76,6 +77,7 @@ const PROCESS: &str = "the process takes it up at its start";
 const IDENTITY: &str = "a node keeps its identity as long as it runs";
 const PROGRAMS: &str = "programs are started with the daemon";
 const SCRIPTS: &str = "scripts get it from the daemon's start on";
+const OWNERS: &str = "who may own a group must not change while somebody does";
 
 /// Single-valued directives that count at once.
 const LIVE: [&str; 21] = [
@@ -103,7 +105,9 @@ const LIVE: [&str; 21] = [
 ];
 /// The last of them, and those that wait and have a field of their own.
 const LOG_BADPACK: &str = "log_badpack";
-const WAITING: [&str; 10] = [
+const WAITING: [&str; 12] = [
+    "dialect",
+    "quorum",
     "udpport",
     "realtime",
     "rtprio",
@@ -252,6 +256,9 @@ impl Plan {
             max_rexmit_delay,
             max_peer_deadtime,
             autojoin,
+            native,
+            quorum,
+            ownership,
             realtime,
             rtprio,
             memreserve,
@@ -301,6 +308,12 @@ impl Plan {
         for (what, why, old, new) in waiting {
             self.value(what, Takes::Restart(why), &old, &new);
         }
+        let dialect = |native: bool| if native { "native" } else { "classic" };
+        self.value("dialect", Takes::Restart(OWNERS), dialect(*native), dialect(new.native));
+        let votes = |quorum: bool| if quorum { "majority" } else { "none" };
+        self.value("quorum", Takes::Restart(OWNERS), votes(*quorum), votes(new.quorum));
+        let (had, has) = (lines(ownership, ownership_line), lines(&new.ownership, ownership_line));
+        self.list("ownership", Takes::Restart(OWNERS), &had, &has);
     }
 
     fn log(&mut self, old: &LogConfig, new: &LogConfig) {
@@ -376,6 +389,9 @@ impl Config {
             max_rexmit_delay: _,
             max_peer_deadtime: _,
             autojoin: _,
+            native,
+            quorum,
+            ownership,
             realtime,
             rtprio,
             memreserve,
@@ -406,6 +422,9 @@ impl Config {
                 max_rexmit_delay: new.settings.max_rexmit_delay,
                 max_peer_deadtime: new.settings.max_peer_deadtime,
                 autojoin: new.settings.autojoin,
+                native: *native,
+                quorum: *quorum,
+                ownership: ownership.clone(),
                 realtime: *realtime,
                 rtprio: *rtprio,
                 memreserve: *memreserve,
@@ -497,6 +516,10 @@ fn group_line(config: &Config, group: &Group) -> String {
         line.push_str(&resource.to_string());
     }
     line
+}
+
+fn ownership_line(line: &Ownership) -> String {
+    format!("{} {}", if line.at_most_one { "at-most-one" } else { "at-least-one" }, line.keys.join(" "))
 }
 
 fn authority_line(list: &ApiAuth) -> String {

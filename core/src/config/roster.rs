@@ -5,6 +5,7 @@
 //! [`NODES_MAX`] places.
 
 use super::ha_cf::{NAME_MAX, NODES_MAX};
+use super::haresources::OWNERS_MAX;
 use super::{Config, Span};
 use crate::ids::NodeId;
 use alloc::string::String;
@@ -47,9 +48,9 @@ pub enum NotANewNode {
     /// There is no place.
     #[error("a cluster has at most 100 nodes, ping nodes included")]
     Full,
-    /// haresources knows two nodes, and where the groups of a third would go nobody has said.
-    #[error("two nodes share the groups of haresources, and a third has no part in them")]
-    Third,
+    /// Groups are shared by at most so many.
+    #[error("as many nodes share the groups of haresources as may")]
+    Owners,
 }
 
 /// The nodes, and the order in which clients see them.
@@ -103,8 +104,8 @@ impl Config {
             Err(NotANewNode::Name)
         } else if present.saturating_add(self.ping_names.len()) >= NODES_MAX {
             Err(NotANewNode::Full)
-        } else if present >= 2 && !self.groups.is_empty() {
-            Err(NotANewNode::Third)
+        } else if present >= OWNERS_MAX && !self.groups.is_empty() {
+            Err(NotANewNode::Owners)
         } else {
             Ok(())
         }

@@ -1,8 +1,10 @@
 //! The single-valued settings of ha.cf in typed form (CLUSTER i.2).
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::exclusion::Ownership;
 use crate::auth::Sealing;
 
 /// Whether groups return to their home when it comes back.
@@ -135,6 +137,12 @@ pub struct Settings {
     pub failback: Failback,
     /// Who may join without being named.
     pub autojoin: Autojoin,
+    /// Whether the native dialect is announced and spoken.
+    pub native: bool,
+    /// Whether groups start only with the consent of a majority.
+    pub quorum: bool,
+    /// What is demanded for all groups or some.
+    pub ownership: Vec<Ownership>,
     /// How messages are written: format and compression.
     pub sealing: Sealing,
     /// Added to the number of nodes for `ttl`.

@@ -11,12 +11,14 @@
 //! - only `status` is life; any message refreshes the link it came by.
 
 mod change;
+mod echo;
 mod join;
 mod links;
 mod nodes;
 pub mod uuid_from_name;
 
 pub use change::{MembershipChange, NotRemoved, Source};
+pub(crate) use echo::{Contact, NodeSet, Sent, Told, grain};
 pub(crate) use join::{Join, Lifecycle, NODE_LIST_TRIES};
 pub(crate) use links::Links;
 pub use nodes::Liveness;

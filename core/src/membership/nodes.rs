@@ -1,6 +1,6 @@
 //! The node table: what we know of every member.
 
-use super::Links;
+use super::{Contact, Links};
 use crate::config::hostcache::WEIGHT;
 use crate::config::{Config, KnownNode};
 use crate::delivery::{LastHeard, Receiver};
@@ -79,6 +79,10 @@ pub(crate) struct Peer {
     #[cfg_attr(feature = "trace", serde(skip))]
     pub(crate) last_heard: LastHeard,
     pub(crate) links: Links,
+    /// Who hears whom between us and it.
+    pub(crate) contact: Contact,
+    /// It was fenced since it was last heard.
+    pub(crate) is_fenced: bool,
     /// It said `shutdone` in its newest life: it holds nothing and will fall silent.
     pub(crate) gone: bool,
     /// It said `starting` in its newest life.
@@ -101,6 +105,8 @@ impl Peer {
             receiver: Receiver::new(lanes.below(Lane::AckTrigger, crate::delivery::ACK_EVERY)),
             last_heard: LastHeard::default(),
             links: Links::new(media),
+            contact: Contact::begun(since),
+            is_fenced: false,
             gone: false,
             asked: false,
             claim: None,

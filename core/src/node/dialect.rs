@@ -24,7 +24,8 @@ pub(crate) struct Dialect {
 impl Node {
     /// What every live node understands now.
     pub(super) fn dialect(&self) -> Dialect {
-        let ours = Dialect { native: Some(NATIVE), kept_by: None };
+        let native = self.config.speaks_native().then_some(NATIVE);
+        let ours = Dialect { native, kept_by: None };
         let live = self.nodes.others().filter(|(_, peer)| peer.liveness.is_live());
         let each = live.map(|(node, peer)| Dialect { native: peer.native, kept_by: Some(node) });
         // `None` is less than any version.

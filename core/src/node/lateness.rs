@@ -50,6 +50,7 @@ impl Node {
             let silent = late.saturating_add(keepalive);
             self.report(Event::WokeLate { late, overslept: self.is_too_long(silent) });
             self.vigil = Vigil::Reading(silent);
+            self.trusted = *self.now;
         }
     }
 
@@ -66,6 +67,11 @@ impl Node {
             self.grant_a_dead_time(*node);
         }
         self.grant_pings_a_dead_time();
+        if self.ledger.rules {
+            // The native book trusts nobody that was not heard since, and releases before anything else.
+            self.vigil = Vigil::Awake;
+            return self.hold_anew(silent);
+        }
         if !self.is_too_long(silent) {
             self.vigil = Vigil::Awake;
             return;

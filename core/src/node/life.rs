@@ -1,7 +1,7 @@
 //! Our own start and end, heartbeats, the life and death of others. Read WIRE 10 and CLUSTER a, b first.
 
 use super::{Node, dialect};
-use crate::action::{Action, ExitReason};
+use crate::action::{Action, Cancellation, ExitReason};
 use crate::config::Autojoin;
 use crate::deadlines::Timer;
 use crate::event::Event;
@@ -56,9 +56,11 @@ impl Node {
             word: StatusWord::of(Cow::Borrowed(self.life.status_word())),
             deadtime: Some(self.config.timing().deadtime().saturating_add(grace)),
             protocol: Some(1),
-            native: Some(dialect::NATIVE),
+            native: self.config.speaks_native().then_some(dialect::NATIVE),
+            hears: self.hears(),
         };
         self.send(Body::Status(status), None);
+        self.note_sent();
         self.send_pings();
     }
 
@@ -129,10 +131,13 @@ impl Node {
             Body::SetWeight(set) => self.on_set_weight(&set.node, set.weight),
             Body::SetSite(set) => self.on_set_site(&set.node, &set.site),
             Body::Shutdone => self.on_shutdone(from),
+            Body::Ownership(said) => self.on_ownership(from, seq, said),
+            Body::ReqOwnership => self.greet(),
             // WIRE 11: before our start is complete nothing else counts.
             _ if !self.life.is_started() => {}
             Body::QueryClient(query) => self.on_client_query(from, &query.client, &query.from_id),
             _ if !self.config.manages_resources() => {}
+            _ if self.ledger.rules => {}
             Body::Starting => self.on_starting(from, seq),
             Body::Resource(resource) => self.on_resource(from, seq, resource),
             Body::AskResources(ask) => self.on_ask(from, seq, *ask),
@@ -152,6 +157,7 @@ impl Node {
             // However much of its start we missed: it is a change, after which it must say what it holds.
             peer.liveness = Liveness::Up;
         }
+        self.begin_contact(node);
         self.deadlines.clear(Timer::Rexmit(node));
         self.sender.forget(node);
         self.sender.meet(node);
@@ -197,7 +203,9 @@ impl Node {
         }
         if !before.is_live() {
             self.sender.meet(from);
+            self.begin_contact(from);
         }
+        self.hear_hearing(from, seq, status);
         if before != liveness {
             self.report(Event::NodeStatus { node: self.name(from), liveness });
             self.on_liveness_changed(from, before, liveness);
@@ -262,6 +270,7 @@ impl Node {
         self.enter(Lifecycle::Stopping);
         self.send_status();
         self.refuse_clients_for_stop();
+        self.cancel_moves(&Cancellation::Stopping);
     }
 
     /// Everything is released and said.

@@ -3,7 +3,7 @@
 //! | what happens | without haresources | with haresources |
 //! |---|---|---|
 //! | an unknown name is heard | with `autojoin other`, `any` it is added, that packet is dropped | refused |
-//! | `addnode` | added | added while there are no groups, or fewer than two nodes |
+//! | `addnode` | added | added, while at most 16 nodes share groups |
 //! | `delnode` | removed if it is dead and all others are there | the same, unless it is the home of groups |
 //! | a node list on our way in | who is on it is added, who was deleted is removed | a difference is told |
 //!

@@ -9,7 +9,10 @@
 //! | `members.rs` | who joins and leaves a running cluster |
 //! | `dialect.rs` | what every live node understands |
 //! | `lateness.rs` | what a node does that was not run in time |
-//! | `resources.rs` | the rule book's intents carried out, claims heard |
+//! | `hearing.rs` | whom we hear and who hears us |
+//! | `ownership.rs` | native ownership: the rule asked, its intents carried out, claims said and heard |
+//! | `moves.rs` | what operators ask of a native cluster |
+//! | `resources.rs` | the classic book's intents carried out, claims heard |
 //! | `standby.rs` | conversations about who takes which groups, operators answered |
 //! | `clients.rs` | clients of the API: sign-on, questions, leaving |
 //! | `relay.rs` | what clients say to the cluster and hear from it |
@@ -24,9 +27,12 @@
 
 mod clients;
 mod dialect;
+mod hearing;
 mod lateness;
 mod life;
 mod members;
+mod moves;
+mod ownership;
 mod pings;
 mod programs;
 mod relay;
@@ -54,10 +60,11 @@ use crate::event::Event;
 use crate::ids::{Generation, NodeUuid};
 use crate::input::{Carrier, Command, Input, LoadAverage};
 use crate::mark::Aside;
-use crate::membership::{Lifecycle, NodeTable};
+use crate::membership::{Lifecycle, NodeTable, Sent};
 use crate::ping::PingTable;
 use crate::resource::classic::Book;
 use crate::resource::executor::Executor;
+use crate::resource::native::Ledger;
 use crate::rng::Lanes;
 use crate::time::{Instant, UnixTime};
 use alloc::collections::BTreeMap;
@@ -94,6 +101,8 @@ pub struct Node {
     load: Aside<LoadAverage>,
     life: Lifecycle,
     vigil: lateness::Vigil,
+    /// Who was heard before then need not live any more: our start, or when we last woke late.
+    trusted: Instant,
     /// The dialect that was told last.
     spoken: Aside<dialect::Dialect>,
     nodes: NodeTable,
@@ -101,6 +110,11 @@ pub struct Node {
     written: Aside<BTreeMap<StateFile, u64>>,
     pings: PingTable,
     sender: Sender,
+    /// Our heartbeats, for their echoes.
+    sent: Sent,
+    told: hearing::Verdicts,
+    ledger: Ledger,
+    moves: Vec<moves::Move>,
     book: Book,
     evidence: Aside<resources::Evidence>,
     executor: Executor,
@@ -165,11 +179,16 @@ impl Node {
             load: Aside::default(),
             life: Lifecycle::Booting,
             vigil: lateness::Vigil::Awake,
+            trusted: boot.now,
             spoken: Aside(dialect::Dialect { native: Some(dialect::NATIVE), kept_by: None }),
             nodes,
             written: Aside::default(),
             pings: PingTable::new(&config),
             sender: Sender::default(),
+            sent: Sent::default(),
+            told: hearing::Verdicts::default(),
+            ledger: Ledger::new(config.groups().iter().map(|group| group.key.as_str())),
+            moves: Vec::new(),
             book: Book::default(),
             evidence: Aside::default(),
             executor: Executor::new(boot.now, &config),
@@ -260,6 +279,9 @@ impl Node {
                 Timer::Rexmit(node) => self.ask_for_missing(node),
                 Timer::Standby => self.on_standby_timeout(),
                 Timer::Takeover => self.on_takeover_timeout(),
+                // Looking again is what follows every input.
+                Timer::Ownership => {}
+                Timer::Claims => self.ask_for_claims(),
                 Timer::StopRetry(group) => self.executor.on_retry(&mut context!(self), group),
                 Timer::Announce => self.executor.on_announce(&mut context!(self)),
                 Timer::Doubt => self.end_doubt(),

@@ -9,11 +9,12 @@
 //! | of a type that only daemons say | nowhere: a client cannot speak in the name of its node |
 
 use super::Node;
+use super::standby::which;
 use crate::client::letters::{body, text};
 use crate::client::{Filter, Who};
 use crate::event::Event;
 use crate::ids::{ClientId, NodeId, Seq};
-use crate::input::Which;
+use crate::input::{Request, Which};
 use crate::resource::classic::{Cause, Intent};
 use crate::wire::message::{Holding, RespondClient, StandbyStep};
 use crate::wire::{Body, Fields, Header, Message, Value};
@@ -21,6 +22,7 @@ use alloc::borrow::Cow;
 use alloc::string::{String, ToString as _};
 
 /// Why a message is not sent.
+const MOVE_REFUSED: &str = "resources are in flux, or no other node can take them";
 const UNSAYABLE: &str = "it is too long, or holds what must not be sent";
 /// What a log line shows of a word that somebody else chose.
 const SHOWN_MAX: usize = 64;
@@ -231,6 +233,12 @@ impl Node {
                 }
                 Ok(())
             }
+            Order::Standby(set) if self.ledger.rules => {
+                self.begin_move(None, Request::Standby(which(set))).map_err(|_| MOVE_REFUSED)
+            }
+            Order::Takeover(set) if self.ledger.rules => {
+                self.begin_move(None, Request::Takeover(set.map_or(Which::Failback, which))).map_err(|_| MOVE_REFUSED)
+            }
             Order::Standby(set) => {
                 // What it asks for begins with the very message that it wrote; so that one is said, by us.
                 let to = self.may_move().map_err(|_| "resources are in flux, or there is no single other node")?;
@@ -274,8 +282,10 @@ fn order(kind: &str, fields: &Fields<'_>, is_trusted: bool) -> Result<Order, &'s
     let trusted = |order: Order| if is_trusted { Ok(order) } else { Err("only root and hacluster may cause this") };
     match kind {
         "" => Err("it has no type"),
-        "status" | "reqnodes" | "repnodes" | "starting" | "resource" | "shutdone" | "stonith" | "hbapi-clstat"
-        | "respond-cstatus" | "hbapi-req" | "hbapi-resp" | "ifstat" => Err("only a daemon says this"),
+        "status" | "ownership" | "reqownership" | "reqnodes" | "repnodes" | "starting" | "resource" | "shutdone"
+        | "stonith" | "hbapi-clstat" | "respond-cstatus" | "hbapi-req" | "hbapi-resp" | "ifstat" => {
+            Err("only a daemon says this")
+        }
         kind if kind.starts_with("NS_") => Err("only a daemon says this"),
         "query-cstatus" => Ok(Order::Query(text(fields, "cn").ok_or(UNREADABLE)?.to_string())),
         "ask_resources" => {

@@ -15,6 +15,7 @@ use crate::time::Instant;
 use crate::wire::Body;
 use crate::wire::message::{AskResources, Holding, Resource, StandbyStep, Stonith, StonithResult};
 use alloc::borrow::Cow;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -27,6 +28,8 @@ const UNANSWERED_WORTH_A_LINE: u32 = 10;
 pub(crate) struct Evidence {
     local: Option<(Why, Instant)>,
     foreign: Option<(Why, Instant)>,
+    /// In the native book each group has its own.
+    groups: BTreeMap<GroupId, (Why, Instant)>,
     unanswered: u32,
 }
 
@@ -38,6 +41,16 @@ impl Evidence {
         if set.foreign {
             self.foreign = Some((why.clone(), now));
         }
+    }
+
+    /// The last decision about one group.
+    pub(super) fn note_group(&mut self, group: GroupId, why: Why, now: Instant) {
+        self.groups.insert(group, (why, now));
+    }
+
+    /// The same.
+    pub(super) fn of_group(&self, group: GroupId) -> Option<&(Why, Instant)> {
+        self.groups.get(&group)
     }
 
     /// The last decision about a class.
@@ -76,7 +89,7 @@ impl Node {
 
     /// Asks the rule book until it wants nothing more.
     pub(super) fn decide(&mut self) {
-        if !matches!(self.life, Lifecycle::Active | Lifecycle::Stopping) || matches!(self.vigil, Vigil::Reading(_)) {
+        if !self.may_decide() {
             return;
         }
         if !self.config.manages_resources() {
@@ -84,6 +97,12 @@ impl Node {
                 self.linger();
             }
             return;
+        }
+        if self.is_native() {
+            return self.decide_ownership();
+        }
+        if self.ledger.rules {
+            self.leave_ownership();
         }
         for _ in 0..100 {
             match decide(&self.view(), &self.book) {
@@ -208,10 +227,14 @@ impl Node {
             Because::Overslept(node) => Why::Overslept { node: self.name(node) },
             Because::Conflict(node) => Why::Conflict { with: self.name(node) },
             Because::Stopping => Why::Stopping,
-            Because::Dead(node) => match self.nodes.get(node).and_then(|peer| peer.heard.zip(peer.dead_time)) {
-                Some((heard, limit)) => Why::PeerDead { node: self.name(node), silent: self.now.since(heard), limit },
-                None => Why::PeerNeverHeard { node: self.name(node) },
-            },
+            Because::Dead(node) => self.why_dead(node),
+        }
+    }
+
+    pub(super) fn why_dead(&self, node: NodeId) -> Why {
+        match self.nodes.get(node).and_then(|peer| peer.heard.zip(peer.dead_time)) {
+            Some((heard, limit)) => Why::PeerDead { node: self.name(node), silent: self.now.since(heard), limit },
+            None => Why::PeerNeverHeard { node: self.name(node) },
         }
     }
 
@@ -318,6 +341,8 @@ impl Node {
     // --- what happens to others
 
     pub(super) fn forget_claim(&mut self, node: NodeId) {
+        self.ledger.forget(node);
+        self.forget_placement(node);
         if let Some(peer) = self.nodes.get_mut(node) {
             peer.claim = None;
         }
@@ -349,7 +374,7 @@ impl Node {
     }
 
     /// Says that we are here and what we hold, to one other node at once and to several together.
-    fn greet(&mut self) {
+    pub(super) fn greet(&mut self) {
         if self.is_pair() {
             self.greet_now();
         } else {
@@ -360,6 +385,9 @@ impl Node {
     pub(super) fn greet_now(&mut self) {
         self.send_status();
         self.book.said = None;
+        if self.ledger.rules && self.ledger.version > 0 {
+            self.say_ownership();
+        }
     }
 
     /// Whether there is at most one other member.
@@ -373,6 +401,9 @@ impl Node {
         if self.vigil != Vigil::Awake {
             return;
         }
+        if self.ledger.rules {
+            return self.announce_owned();
+        }
         for group in self.groups_in(set) {
             self.executor.announce(&mut context!(self), group);
         }
@@ -380,6 +411,9 @@ impl Node {
 
     /// Says `starting` once more if an active node has not answered it: it may not have been ready, or we were not.
     pub(super) fn on_starting_unanswered(&mut self) {
+        if self.ledger.rules {
+            return self.tell_wordless();
+        }
         if self.life != Lifecycle::Active {
             return;
         }

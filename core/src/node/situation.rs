@@ -7,7 +7,7 @@
 //! - message numbers become distances to the newest number of the same sender. Numbers that nothing can name any more
 //!   keep only their order among each other, since that is all they are compared for,
 //! - of the history enters what the messages say that may still be asked for,
-//! - generations enter as "known" or "unknown", operations as distances to the newest,
+//! - generations enter as "unknown", "known" or "the present one of its node", operations as distances to the newest,
 //! - [`Aside`](crate::mark::Aside) stays out: counters, evidence, times shown in status, what only decorates frames, and
 //!   luck. Luck is no part of a situation: with the same situation and other luck a node chooses other delays for its
 //!   requests and may have other numbers acknowledged, and any of these could happen in either.
@@ -53,7 +53,7 @@ impl Node {
             memory: self.memory(),
             last_op: self.executor.last_op(),
             asked_from,
-            voice: None,
+            voices: Vec::new(),
             asides: 0,
             old: Vec::new(),
         };
@@ -101,8 +101,8 @@ struct Relative<'n> {
     memory: Duration,
     last_op: OpId,
     asked_from: Seq,
-    /// Whose numbers come, if not the node's own.
-    voice: Option<(u64, Heard)>,
+    /// Whose numbers come, if not the node's own; the innermost last.
+    voices: Vec<Option<(u64, Heard)>>,
     /// How many asides are open.
     asides: u32,
     /// Numbers so low that only their order counts, in the order of their coming.
@@ -137,9 +137,13 @@ impl Relative<'_> {
         }
     }
 
+    fn voice(&self) -> Option<(u64, Heard)> {
+        self.voices.last().copied().flatten()
+    }
+
     /// The newest number of whose numbers come, and the lowest that can still be named.
     fn scale(&self) -> (u64, u64) {
-        match self.voice {
+        match self.voice() {
             None => (self.node.sender.newest().0, self.asked_from.0),
             Some((_, heard)) => (heard.newest.unwrap_or_default().0, heard.lowest_open.0),
         }
@@ -153,7 +157,7 @@ impl Relative<'_> {
             self.put(class::PAST, 0);
         } else if number < lowest {
             self.put(class::OLD, 0);
-            self.old.push((self.voice.map(|(whose, _)| whose), number));
+            self.old.push((self.voice().map(|(whose, _)| whose), number));
         } else {
             self.put(class::PAST, newest.wrapping_sub(number));
         }
@@ -170,14 +174,23 @@ impl Relative<'_> {
                 let turn = self.scale().0.wrapping_add(ACK_EVERY).wrapping_sub(value);
                 self.put(class::PAST, turn.checked_rem(ACK_EVERY).unwrap_or(0));
             }
-            Mark::Life => self.put(if value == 0 { class::ZERO } else { class::OLD }, 0),
+            Mark::Life => {
+                let present = self
+                    .voices
+                    .last()
+                    .map_or(Some(self.node.boot.generation), |voice| voice.map(|(_, heard)| heard.generation));
+                let is_present = present == Some(Generation(value));
+                self.put(if value == 0 { class::ZERO } else { class::OLD }, u64::from(is_present));
+            }
             Mark::Operation => self.put(class::PAST, self.last_op.0.wrapping_sub(value)),
             Mark::Voice => {
                 self.put(class::PAST, value);
                 let heard = u16::try_from(value).ok().and_then(|node| self.node.heard_of(NodeId(node)));
-                self.voice = heard.map(|heard| (value, heard));
+                self.voices.push(heard.map(|heard| (value, heard)));
             }
-            Mark::VoiceEnd => self.voice = None,
+            Mark::VoiceEnd => {
+                self.voices.pop();
+            }
         }
     }
 }

@@ -4,7 +4,9 @@
 //! [`Derived`] holds stays out too: it is empty between two steps.
 
 use super::dialect::Dialect;
+use super::hearing::Verdicts;
 use super::lateness::Vigil;
+use super::moves::Move;
 use super::{Boot, Node, resources, traffic};
 use crate::action::{Frame, StateFile};
 use crate::client::Clients;
@@ -16,10 +18,11 @@ use crate::digest::{Constant, Derived};
 use crate::drop_reason::DropKind;
 use crate::input::{Carrier, LoadAverage};
 use crate::mark::Aside;
-use crate::membership::{Lifecycle, NodeTable};
+use crate::membership::{Lifecycle, NodeTable, Sent};
 use crate::ping::PingTable;
 use crate::resource::classic::Book;
 use crate::resource::executor::Executor;
+use crate::resource::native::Ledger;
 use crate::rng::Lanes;
 use crate::time::{Instant, UnixTime};
 use alloc::collections::BTreeMap;
@@ -37,11 +40,16 @@ pub(crate) struct Parts {
     load: Aside<LoadAverage>,
     life: Lifecycle,
     vigil: Vigil,
+    trusted: Instant,
     spoken: Aside<Dialect>,
     nodes: NodeTable,
     written: Aside<BTreeMap<StateFile, u64>>,
     pings: PingTable,
     sender: Sender,
+    sent: Sent,
+    told: Verdicts,
+    ledger: Ledger,
+    moves: Vec<Move>,
     book: Book,
     evidence: Aside<resources::Evidence>,
     executor: Executor,
@@ -67,11 +75,16 @@ impl Parts {
             load,
             life,
             vigil,
+            trusted,
             spoken,
             nodes,
             written,
             pings,
             sender,
+            sent,
+            told,
+            ledger,
+            moves,
             book,
             evidence,
             executor,
@@ -93,11 +106,16 @@ impl Parts {
             load,
             life,
             vigil,
+            trusted,
             spoken,
             nodes,
             written,
             pings,
             sender,
+            sent,
+            told,
+            ledger,
+            moves,
             book,
             evidence,
             executor,
@@ -119,6 +137,7 @@ impl Parts {
             && self.pings.fits(&config)
             && self.carriers.len() == media
             && self.executor.queue_count() == config.groups().len()
+            && self.ledger.listed() == config.groups().len()
             && self.programs.len() == config.programs().len();
         let Parts {
             roster: _,
@@ -129,11 +148,16 @@ impl Parts {
             load,
             life,
             vigil,
+            trusted,
             spoken,
             nodes,
             written,
             pings,
             sender,
+            sent,
+            told,
+            ledger,
+            moves,
             book,
             evidence,
             executor,
@@ -154,11 +178,16 @@ impl Parts {
             load,
             life,
             vigil,
+            trusted,
             spoken,
             nodes,
             written,
             pings,
             sender,
+            sent,
+            told,
+            ledger,
+            moves,
             book,
             evidence,
             executor,

@@ -198,6 +198,9 @@ impl Node {
     // --- operators
 
     pub(super) fn on_request(&mut self, client: ClientId, request: Request) {
+        if self.ledger.rules {
+            return self.on_move(client, request);
+        }
         let to = match self.may_move() {
             Ok(to) => to,
             Err(refusal) => return self.reply(client, Response::Refused(refusal)),

@@ -2,7 +2,7 @@
 
 use super::Node;
 use crate::drop_reason::DropKind;
-use crate::ids::{Generation, GroupId, NodeUuid, Seq};
+use crate::ids::{Generation, GroupId, NodeId, NodeUuid, Seq};
 use crate::input::Carrier;
 use crate::membership::{Lifecycle, Liveness};
 use crate::resource::{Doing, Why};
@@ -122,7 +122,11 @@ impl<'a> Status<'a> {
 
     /// Whether nothing is being started, stopped or moved, as 3.0.6 counts it for `rscstatus`.
     pub fn is_stable(self) -> bool {
-        crate::resource::classic::is_stable(&self.0.view(), &self.0.book)
+        if self.0.ledger.rules {
+            self.0.is_at_rest()
+        } else {
+            crate::resource::classic::is_stable(&self.0.view(), &self.0.book)
+        }
     }
 
     /// The classes of groups this node holds: `none`, `local`, `foreign` or `all`.
@@ -167,7 +171,11 @@ impl<'a> Status<'a> {
                 generation: if is_local { node.boot.generation } else { peer.receiver.generation() },
                 heard: peer.heard,
                 dead_time: if is_local { Some(node.config.timing().deadtime()) } else { peer.dead_time },
-                native: if is_local { Some(super::dialect::NATIVE) } else { peer.native },
+                native: if is_local {
+                    node.config.speaks_native().then_some(super::dialect::NATIVE)
+                } else {
+                    peer.native
+                },
                 weight: peer.weight,
                 site: &peer.site,
                 newest: peer.receiver.newest(),
@@ -205,6 +213,9 @@ impl<'a> Status<'a> {
     pub fn groups(self) -> impl Iterator<Item = GroupStatus<'a>> + use<'a> {
         let node = self.0;
         (0..).map(GroupId).zip(node.config.groups()).map(move |(id, group)| {
+            if node.ledger.rules {
+                return node.group_status(id);
+            }
             let local = group.home == node.config.local();
             let held = if local { node.book.hold.local } else { node.book.hold.foreign };
             let holder = (!held).then(|| node.holder_of(local)).flatten();
@@ -245,6 +256,30 @@ impl<'a> Status<'a> {
 }
 
 impl Node {
+    /// Where a group is, in the native book.
+    fn group_status(&self, id: GroupId) -> GroupStatus<'_> {
+        let entry = self.ledger.entries().get(id.index());
+        let held = entry.and_then(|entry| entry.memory.own).and_then(|own| own.held);
+        let name = |node: NodeId| self.config.node(node).map_or("", |node| node.name.as_str());
+        let others = self.nodes.others().filter(|(_, peer)| peer.liveness.is_live());
+        let holder = others.filter_map(|(node, _)| Some((node, entry?.claim(node)?)));
+        let holder = holder.filter(|(_, claim)| claim.owns()).min_by_key(|(_, claim)| claim.held);
+        let holder = holder.map(|(node, claim)| (name(node), claim.held.unwrap_or(claim.noticed)));
+        let config = self.config.groups().get(id.index());
+        GroupStatus {
+            key: config.map_or("", |group| &group.key),
+            home: config.map_or("", |group| name(group.home)),
+            owner: if held.is_some() { Some(self.config.local_name()) } else { holder.map(|(name, _)| name) },
+            since: held.or(holder.map(|(_, since)| since)),
+            doing: self.executor.doing(id),
+            why: match (held, self.evidence.of_group(id)) {
+                (Some(_), Some((why, _))) => why.clone(),
+                (Some(_), None) => Why::Preferred,
+                (None, _) => self.why_not_owned(id.index()),
+            },
+        }
+    }
+
     /// The other node that says it holds the class, and since when it says so.
     fn holder_of(&self, local: bool) -> Option<(&str, Instant)> {
         self.nodes.others().find_map(|(id, peer)| {

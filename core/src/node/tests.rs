@@ -32,7 +32,7 @@ pub(super) fn config(local: &str, ha_cf: &str, haresources: &str) -> Config {
     reading.config.unwrap_or_else(|| panic!("{:?}", reading.diagnostics))
 }
 
-const C2: &str = "node h1 h2\nbcast eth1\nkeepalive 250ms\nwarntime 1500ms\ndeadtime 3\ninitdead 8\nlogfacility none\n";
+const C2: &str = "node h1 h2\ndialect classic\nbcast eth1\nkeepalive 250ms\nwarntime 1500ms\ndeadtime 3\ninitdead 8\nlogfacility none\n";
 const GROUPS: &str = "h1 10.77.0.100/24/eth0\nh2 10.77.0.101/24/eth0\n";
 
 /// A cluster of one or two nodes.
@@ -88,6 +88,16 @@ impl Pair {
 
     fn started(failback: &str) -> Pair {
         let mut pair = Pair::new(failback);
+        pair.boot(0);
+        pair.boot(1);
+        pair.run(Duration::from_secs(6));
+        pair
+    }
+
+    /// The same, in the dialect that both would choose.
+    fn native(failback: &str) -> Pair {
+        let mut pair =
+            Pair::with(&format!("{}auto_failback {failback}\n", C2.replace("dialect classic\n", "")), GROUPS);
         pair.boot(0);
         pair.boot(1);
         pair.run(Duration::from_secs(6));
@@ -505,7 +515,7 @@ fn a_done_that_overtakes_the_release_and_the_request_is_understood_when_they_com
 
 #[test]
 fn the_dialect_is_what_every_live_node_speaks() {
-    let mut pair = Pair::started("off");
+    let mut pair = Pair::native("off");
     assert_eq!(pair.nodes[0].as_ref().unwrap().status().dialect(), (Some(1), None));
     pair.nodes[0].as_mut().unwrap().nodes.get_mut(NodeId(1)).unwrap().native = None;
     assert_eq!(pair.nodes[0].as_ref().unwrap().status().dialect(), (None, Some("h2")));

@@ -276,7 +276,7 @@ impl Node {
         let dest_name = dest.and_then(|dest| config.node(dest)).map(|node| node.name.as_str());
         let dest_uuid = dest.map(|dest| self.nodes.get(dest).and_then(|peer| peer.uuid).unwrap_or_default());
         // What it says, whenever and under whatever number it is said.
-        let meaning = digest_of(&(&body, dest));
+        let meaning = digest_of(&(body.meaning(), dest));
         let message = Message {
             header: Header {
                 src: Cow::Borrowed(config.local_name()),

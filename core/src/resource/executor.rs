@@ -157,6 +157,11 @@ impl Executor {
         })
     }
 
+    /// Whether the group is to run here.
+    pub(crate) fn is_wanted(&self, group: GroupId) -> bool {
+        self.queues.get(group.index()).is_some_and(|queue| queue.wanted)
+    }
+
     /// Since when the group is in the state that [`doing`](Self::doing) tells.
     pub(crate) fn since(&self, group: GroupId) -> Instant {
         self.queues.get(group.index()).map_or(Instant::ORIGIN, |queue| *queue.since)

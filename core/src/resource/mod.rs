@@ -11,6 +11,7 @@
 pub(crate) mod announce;
 pub(crate) mod classic;
 pub(crate) mod executor;
+pub mod native;
 pub mod script;
 mod view;
 mod why;

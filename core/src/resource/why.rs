@@ -2,6 +2,7 @@
 
 use crate::input::Which;
 use crate::time::Millis;
+use crate::wire::message::Unable;
 use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
@@ -63,6 +64,58 @@ pub enum Why {
         /// Who has them.
         node: String,
     },
+    /// OWNERSHIP 3 (4): the preferred node cannot, and this is the first that can.
+    FirstAble,
+    /// OWNERSHIP 3 (3) b: the node that ran it was fenced.
+    Fenced {
+        /// The node.
+        node: String,
+    },
+    /// OWNERSHIP 4: its owner released it and named this node.
+    GivenBy {
+        /// The former owner.
+        node: String,
+    },
+    /// OWNERSHIP 4: an operator wants it there.
+    MovedTo {
+        /// The new owner.
+        node: String,
+    },
+    /// OWNERSHIP 4: too few nodes have heard this one recently; the others may take the group.
+    Minority {
+        /// How old the newest heartbeat is that any of them has heard; `None` if none ever did.
+        heard: Option<Duration>,
+        /// The self deadline.
+        limit: Duration,
+    },
+    /// OWNERSHIP 4: a live node does not hear this one, and may take the group.
+    Deaf {
+        /// The node.
+        node: String,
+        /// How long it has not heard us.
+        silent: Duration,
+    },
+    /// OWNERSHIP 4: both owned it, and the other has held it longer.
+    LostTo {
+        /// The node that keeps it.
+        node: String,
+    },
+    /// This node may not start it.
+    Unable(Unable),
+    /// This node said only lately that it is able again.
+    AbleAgain,
+    /// Nothing was decided: a live node does not consent.
+    NoConsent {
+        /// The node.
+        node: String,
+    },
+    /// Nothing was decided: there is no proof that a silent node does not run it.
+    NoProof {
+        /// The node.
+        node: String,
+    },
+    /// Nothing was decided: no majority consents.
+    NoMajority,
     /// This node is shutting down.
     Stopping,
     /// The other node holds them.
@@ -113,6 +166,30 @@ impl fmt::Display for Why {
             Why::Overslept { node } => {
                 write!(f, "this node did not run for longer than its dead time, and {node} took them over")
             }
+            Why::FirstAble => f.write_str("the preferred node cannot run it, and this is the first that can"),
+            Why::Fenced { node } => write!(f, "node {node} was fenced"),
+            Why::GivenBy { node } => write!(f, "{node} released it and handed it over"),
+            Why::MovedTo { node } => write!(f, "handed over to {node}, as an operator wants"),
+            Why::Minority { heard: Some(heard), limit } => write!(
+                f,
+                "no majority has heard this node for {} ms ({} ms are allowed), so others may take it",
+                Millis(*heard),
+                Millis(*limit)
+            ),
+            Why::Minority { heard: None, .. } => f.write_str("no majority has heard this node yet"),
+            Why::Deaf { node, silent } => write!(
+                f,
+                "node {node} lives and has not heard this node for {} ms, so that it may take it",
+                Millis(*silent)
+            ),
+            Why::LostTo { node } => write!(f, "both this node and {node} ran it, and {node} has held it longer"),
+            Why::Unable(unable) => write!(f, "this node is not able to run it: {}", unable.word()),
+            Why::AbleAgain => f.write_str("waiting: this node is able again, which a silent node may not know yet"),
+            Why::NoConsent { node } => write!(f, "waiting: node {node} does not consent"),
+            Why::NoProof { node } => {
+                write!(f, "no proof that node {node} does not run it: it is silent, and was not fenced")
+            }
+            Why::NoMajority => f.write_str("waiting: no majority of the nodes consents"),
             Why::Stopping => f.write_str("this node is shutting down"),
             Why::HeldBy { node } => write!(f, "{node} says that it holds them"),
             Why::Unheard { node } => write!(f, "waiting: node {node} was neither heard nor declared dead"),

@@ -9,6 +9,7 @@
 //! - fields that a body does not know are tolerated and dropped; only [`Body::Client`] keeps all of them.
 
 mod body;
+mod ownership;
 mod read;
 mod words;
 
@@ -16,6 +17,7 @@ pub use body::{
     Ack, AskResources, Body, ClientStatus, IpRequest, IpResponse, Nak, PingStatus, QueryClient, RepNodes, Resource,
     RespondClient, Rexmit, SetSite, SetWeight, Status, Stonith,
 };
+pub use ownership::{Attempt, Claimed, GroupWords, Hears, Ownership, Unable, Verdict};
 pub use words::{Holding, StandbyStep, StatusWord, StonithResult};
 
 use super::{Fields, Value, WireError};

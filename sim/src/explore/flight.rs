@@ -5,6 +5,7 @@ use hb_core::Frame;
 use hb_core::digest::digest_of;
 use hb_core::ids::{Generation, MediumId, Seq};
 use hb_core::time::Instant;
+use hb_core::wire::message::{Status, Verdict};
 use hb_core::wire::{Body, Message};
 
 /// A frame under way.
@@ -48,7 +49,15 @@ impl Says {
             Body::Rexmit(ask) => (digest_of(&(1_u8, ask.last.since(ask.first), address)), Some(ask.first), None),
             Body::Ack(ack) => (digest_of(&(2_u8, address)), Some(ack.seq), None),
             Body::Nak(nak) => (digest_of(&(3_u8, &nak.info, address)), None, Some(nak.first)),
-            body => (digest_of(&(4_u8, body, address)), None, None),
+            Body::Status(Status { hears: Some(hears), .. }) => {
+                // Of a pair only the receiver can be named.
+                let heard = hears.nodes.iter().find_map(|(_, verdict)| match verdict {
+                    Verdict::Heard { seq, .. } => Some(*seq),
+                    _ => None,
+                });
+                (digest_of(&(5_u8, body.meaning(), address)), heard, None)
+            }
+            body => (digest_of(&(4_u8, body.meaning(), address)), None, None),
         };
         Says {
             meaning,

@@ -148,7 +148,7 @@ impl Model {
         };
         let local = self.local();
         self.peers[local].deadtime = deadtime;
-        self.send(&Body::Status(Status { word, deadtime, protocol: Some(1), native: None }), None);
+        self.send(&Body::Status(Status { word, deadtime, protocol: Some(1), native: None, hears: None }), None);
     }
 
     /// Communication is up when everybody was heard or declared dead; then the node list is asked for (CLUSTER b.2).

@@ -7,14 +7,9 @@ const GUARD: &str = "needs the resource manager: a guard process that outlives t
 const CLEAN_START: &str = "needs the resource manager: what runs already at the start must be found and cleaned up";
 const BAD_AUTH: &str =
     "needs the resource manager: a peer heard only with bad signatures lives, nothing is taken from it";
-const CONFLICT: &str = "needs the resource manager: after a partition the winner keeps what it had (native ownership)";
-const ONE_WAY: &str = "needs the resource manager: no takeover while the peer says that it hears us (native ownership)";
 const FENCING: &str = "needs the resource manager: stonith and stonith_host are refused";
-const START_FAILURE: &str = "needs the resource manager: a start that fails is tried at the next candidate";
 const SELF_FENCE: &str = "needs the resource manager: a node that cannot stop a resource must fence itself";
-const DIFFERENCE: &str = "needs the resource manager: peers must tell what their haresources list";
 const IPFAIL: &str = "needs the resource manager: connectivity to ping nodes decides nothing yet (ipfail built in)";
-const MANY: &str = "needs the resource manager: groups on more than two nodes are refused";
 
 /// Name and reason.
 pub const PENDING: &[(&str, &str)] = &[
@@ -22,18 +17,13 @@ pub const PENDING: &[(&str, &str)] = &[
     ("S10", CLEAN_START),
     ("F14", GUARD),
     ("F15", CLEAN_START),
-    ("P4", CONFLICT),
-    ("P6", ONE_WAY),
     ("P10", FENCING),
     ("P11", FENCING),
     ("P12", FENCING),
     ("P13", FENCING),
     ("P14", FENCING),
     ("P15", FENCING),
-    ("T15", START_FAILURE),
-    ("T16", START_FAILURE),
     ("T17", SELF_FENCE),
-    ("T20", DIFFERENCE),
     ("I1", IPFAIL),
     ("I2", IPFAIL),
     ("I2-on", IPFAIL),
@@ -42,23 +32,6 @@ pub const PENDING: &[(&str, &str)] = &[
     ("I6", IPFAIL),
     ("I7", IPFAIL),
     ("I8", IPFAIL),
-    ("N1", MANY),
-    ("N2", MANY),
-    ("N3", MANY),
-    ("N3-legacy", MANY),
-    ("N3-off", MANY),
-    ("N4", MANY),
-    ("N4-off", MANY),
-    ("N5", MANY),
-    ("N6", MANY),
-    ("N7", MANY),
-    ("N7-legacy", MANY),
-    ("N8", MANY),
-    ("N9", MANY),
-    ("N10", MANY),
-    ("N11", MANY),
-    ("N12", MANY),
-    ("N13", MANY),
 ];
 
 /// What the scenario of that name waits for, if it is not met yet.

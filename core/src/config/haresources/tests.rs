@@ -82,9 +82,12 @@ fn what_loses_a_group_in_the_original_is_refused() {
 }
 
 #[test]
-fn groups_of_more_than_two_nodes_are_refused() {
-    assert_eq!(groups("h1 Tst::A", &["h1", "h2", "h3"]).1, ["1:1 E0310"]);
-    assert_eq!(groups("", &["h1", "h2", "h3"]).1, [""; 0]);
+fn groups_of_more_than_sixteen_nodes_are_refused() {
+    let names: Vec<String> = (1..=17).map(|number| alloc::format!("h{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert_eq!(groups("h1 Tst::A", &names).1, ["1:1 E0310"]);
+    assert_eq!(groups("h1 Tst::A", &names[..16]).1, [""; 0]);
+    assert_eq!(groups("", &names).1, [""; 0]);
 }
 
 #[test]

@@ -108,6 +108,7 @@ impl Driven {
             deadtime: Some(dt),
             protocol: Some(1),
             native: None,
+            hears: None,
         };
         let body = match says {
             Says::Up => Body::Status(status("up")),

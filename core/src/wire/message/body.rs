@@ -1,9 +1,11 @@
 //! One type for each `t=` of WIRE 11, read and written in one place each.
 
+use super::ownership::{GroupWords, Hears, Ownership, Verdict};
 use super::read;
 use super::words::{Holding, StandbyStep, StatusWord, StonithResult};
 use super::{Header, Value};
-use crate::ids::Seq;
+use crate::digest::digest_of;
+use crate::ids::{Generation, Seq};
 use crate::wire::{Fields, WireError};
 use alloc::borrow::Cow;
 use alloc::format;
@@ -40,6 +42,10 @@ pub enum Body<'a> {
     IpRequest(IpRequest<'a>),
     /// `ip-request-resp`: the node addressed may start this group.
     IpResponse(IpResponse<'a>),
+    /// `ownership`, *ours*: what I do with each group.
+    Ownership(Ownership<'a>),
+    /// `reqownership`, *ours*: say that again.
+    ReqOwnership,
     /// `shutdone`: I gave up everything and exit.
     Shutdone,
     /// `stonith`: what became of fencing a node.
@@ -79,6 +85,8 @@ pub struct Status<'a> {
     /// `native`, *ours*: the highest version of the native dialect that the sender speaks. 3.0.6 sends none and ignores it;
     /// what is no number counts as none, since a heartbeat must not be lost for it.
     pub native: Option<u32>,
+    /// `hears`, `claims` and `order`, *ours*: whom the sender hears, and what it has claimed. Passed over like `native`.
+    pub hears: Option<Hears<'a>>,
 }
 
 /// The body of `NS_st`, sent to ourselves by way of a ping node.
@@ -245,6 +253,8 @@ impl<'a> Body<'a> {
             Body::Takeover(_) => "hb_takeover",
             Body::IpRequest(_) => "ip-request",
             Body::IpResponse(_) => "ip-request-resp",
+            Body::Ownership(_) => "ownership",
+            Body::ReqOwnership => "reqownership",
             Body::Shutdone => "shutdone",
             Body::Stonith(_) => "stonith",
             Body::AddNode(_) => "addnode",
@@ -255,6 +265,33 @@ impl<'a> Body<'a> {
             Body::QueryClient(_) => "query-cstatus",
             Body::RespondClient(_) => "respond-cstatus",
             Body::Client { kind, .. } => kind,
+        }
+    }
+
+    /// What the message says whenever and in whatever life it is said: a digest without the numbers, lives and durations
+    /// that a native heartbeat or claim tells. For those who compare situations.
+    pub fn meaning(&self) -> u64 {
+        match self {
+            Body::Status(Status { word, deadtime, protocol, native, hears: Some(hears) }) => {
+                let verdict = |verdict: &Verdict| match verdict {
+                    Verdict::Heard { .. } => 0_u8,
+                    Verdict::Gone => 1,
+                    Verdict::Dead => 2,
+                    Verdict::Unsure => 3,
+                };
+                let nodes: Vec<(&str, u8)> = hears.nodes.iter().map(|(name, said)| (&**name, verdict(said))).collect();
+                digest_of(&(word, deadtime, protocol, native, nodes, hears.claims, hears.order))
+            }
+            Body::Ownership(ownership) => {
+                let mut groups = ownership.groups.clone();
+                for GroupWords { held, attempt, consent, beats, .. } in &mut groups {
+                    *held = None;
+                    let named = consent.iter_mut().chain(beats).map(|(_, attempt)| attempt);
+                    attempt.iter_mut().chain(named).for_each(|attempt| attempt.generation = Generation(0));
+                }
+                digest_of(&(ownership.version, groups))
+            }
+            body => digest_of(body),
         }
     }
 
@@ -271,6 +308,7 @@ impl<'a> Body<'a> {
                 deadtime: read::hex(&fields, "dt")?.map(Duration::from_millis),
                 protocol: read::decimal(&fields, "protocol")?,
                 native: read::decimal(&fields, "native").ok().flatten(),
+                hears: hears(&fields),
             }),
             "NS_st" => Body::PingStatus(PingStatus {
                 word: StatusWord::read(read::text(&fields, "st")?)?,
@@ -307,6 +345,11 @@ impl<'a> Body<'a> {
                 we_own: read::either(&fields, "weown", "yes", "no")?.ok_or(WireError::Missing { field: "weown" })?,
                 ok: read::text(&fields, "ok")?,
             }),
+            "ownership" => Body::Ownership(Ownership::read(
+                read::hex(&fields, "version")?.ok_or(WireError::Missing { field: "version" })?,
+                read::text(&fields, "groups")?,
+            )?),
+            "reqownership" => Body::ReqOwnership,
             "shutdone" => Body::Shutdone,
             "stonith" => Body::Stonith(Stonith {
                 node: read::required_name(&fields, "node")?,
@@ -369,7 +412,7 @@ impl<'a> Body<'a> {
             _ => out.push_text("t", self.kind()),
         }
         match self {
-            Body::Status(Status { word, deadtime, protocol, native }) => {
+            Body::Status(Status { word, deadtime, protocol, native, hears }) => {
                 out.push_text("st", word.as_str());
                 if let Some(deadtime) = deadtime {
                     out.push_text("dt", format!("{:x}", deadtime.as_millis()));
@@ -380,6 +423,17 @@ impl<'a> Body<'a> {
                 if let Some(native) = native {
                     out.push_text("native", native.to_string());
                 }
+                if let Some(hears) = hears {
+                    out.push_text("hears", hears.text());
+                    if let Some(claims) = hears.claims {
+                        out.push_text("claims", format!("{claims:x}"));
+                    }
+                    out.push_text("order", format!("{:x}", hears.order));
+                }
+            }
+            Body::Ownership(ownership) => {
+                out.push_text("version", format!("{:x}", ownership.version));
+                out.push_text("groups", ownership.text());
             }
             Body::PingStatus(PingStatus { word, info }) => {
                 out.push_text("st", word.as_str());
@@ -462,13 +516,18 @@ impl<'a> Body<'a> {
                 out.push_text("to_id", &**to_id);
                 out.push_text("cs", &**status);
             }
-            Body::ReqNodes | Body::Starting | Body::Client { .. } => {}
+            Body::ReqNodes | Body::ReqOwnership | Body::Starting | Body::Client { .. } => {}
         }
         // Any message may be addressed to one node; where the type's layout has no place for it, it follows the body.
         if out.get("dest").is_none() {
             dest(out);
         }
     }
+}
+
+fn hears<'a>(fields: &Fields<'a>) -> Option<Hears<'a>> {
+    let order = read::hex(fields, "order").ok().flatten()?;
+    Hears::read(read::text(fields, "hears").ok()?, read::hex(fields, "claims").ok().flatten(), order)
 }
 
 fn holding(fields: &Fields<'_>) -> Result<Holding, WireError> {

@@ -102,7 +102,7 @@ fn bodies_name_the_field_they_refuse() {
 fn unknown_fields_of_a_status_are_tolerated() {
     let status = parse("status", &[("st", "resting"), ("mood", "fine")]).unwrap();
     let word = StatusWord::Other(Cow::Borrowed("resting"));
-    assert_eq!(status.body, Body::Status(Status { word, deadtime: None, protocol: None, native: None }));
+    assert_eq!(status.body, Body::Status(Status { word, deadtime: None, protocol: None, native: None, hears: None }));
 }
 
 #[test]
@@ -123,6 +123,7 @@ fn bodies() -> Vec<Body<'static>> {
             deadtime: Some(Duration::from_secs(5)),
             protocol: Some(1),
             native: None,
+            hears: None,
         }),
         Body::PingStatus(PingStatus { word: StatusWord::Ping, info: word("ping_group") }),
         Body::Rexmit(Rexmit { first: Seq(66), last: Seq(66) }),
