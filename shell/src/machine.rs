@@ -413,6 +413,7 @@ impl Machine {
             Action::StartProgram { program, user, command } => self.parts.programs.start(program, user, command),
             Action::StopProgram { program } => self.parts.programs.stop(program, clock::now()),
             Action::Persist { file, text } => self.parts.keeper.keep(file, text),
+            Action::Entrust { .. } => {}
         }
     }
 

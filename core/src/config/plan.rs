@@ -103,7 +103,7 @@ const LIVE: [&str; 21] = [
 ];
 /// The last of them, and those that wait and have a field of their own.
 const LOG_BADPACK: &str = "log_badpack";
-const WAITING: [&str; 10] = [
+const WAITING: [&str; 11] = [
     "udpport",
     "realtime",
     "rtprio",
@@ -113,6 +113,7 @@ const WAITING: [&str; 10] = [
     "cluster",
     "coredumps",
     "coreroot",
+    "watchdog",
     "conn_logd_time",
 ];
 
@@ -261,6 +262,7 @@ impl Plan {
             cluster,
             coredumps,
             coreroot,
+            watchdog,
             conn_logd_time,
         } = old;
         let flag = |on: bool| if on { "on" } else { "off" };
@@ -296,6 +298,7 @@ impl Plan {
             ("cluster", IDENTITY, cluster.clone(), new.cluster.clone()),
             ("coredumps", PROCESS, flag(*coredumps).into(), flag(new.coredumps).into()),
             ("coreroot", PROCESS, or_default(coreroot.clone()), or_default(new.coreroot.clone())),
+            ("watchdog", PROCESS, or_default(watchdog.clone()), or_default(new.watchdog.clone())),
             ("conn_logd_time", PROCESS, millis(*conn_logd_time), millis(new.conn_logd_time)),
         ];
         for (what, why, old, new) in waiting {
@@ -385,6 +388,7 @@ impl Config {
             cluster,
             coredumps,
             coreroot,
+            watchdog,
             conn_logd_time,
         } = settings;
         let live = |(name, _): &(&String, &String)| is_live(name);
@@ -415,6 +419,7 @@ impl Config {
                 cluster: cluster.clone(),
                 coredumps: *coredumps,
                 coreroot: coreroot.clone(),
+                watchdog: watchdog.clone(),
                 conn_logd_time: *conn_logd_time,
             },
             // What the daemon's scripts really have.

@@ -8,6 +8,7 @@
 //! | `pings.rs` | ping nodes asked, heard, silent |
 //! | `members.rs` | who joins and leaves a running cluster |
 //! | `dialect.rs` | what every live node understands |
+//! | `guarded.rs` | what is left with the guard in case the daemon dies |
 //! | `lateness.rs` | what a node does that was not run in time |
 //! | `resources.rs` | the rule book's intents carried out, claims heard |
 //! | `standby.rs` | conversations about who takes which groups, operators answered |
@@ -24,6 +25,7 @@
 
 mod clients;
 mod dialect;
+mod guarded;
 mod lateness;
 mod life;
 mod members;
@@ -39,6 +41,7 @@ mod standby;
 mod status;
 mod traffic;
 
+pub use guarded::Guarded;
 pub use situation::Heard;
 pub use status::{GroupStatus, LinkStatus, MediumStatus, NodeStatus, PingNodeStatus, Queues, Status};
 

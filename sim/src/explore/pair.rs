@@ -283,6 +283,7 @@ impl Pair {
                 Action::Tell { .. } | Action::Allow { .. } | Action::Dismiss { .. } => wrong("talks to nobody"),
                 Action::StartProgram { .. } | Action::StopProgram { .. } => wrong("runs a program of nobody"),
                 Action::Persist { .. } => wrong("writes about members, of whom nobody came or left"),
+                Action::Entrust { .. } => {}
             }
         }
         effect

@@ -59,7 +59,8 @@ impl World {
             | Action::Allow { .. }
             | Action::Dismiss { .. }
             | Action::StartProgram { .. }
-            | Action::StopProgram { .. } => {}
+            | Action::StopProgram { .. }
+            | Action::Entrust { .. } => {}
         }
     }
 
