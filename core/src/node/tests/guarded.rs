@@ -90,6 +90,17 @@ fn what_is_left_lasts_from_the_heartbeat_and_ends_before_peers_take_over() {
 }
 
 #[test]
+fn a_reload_that_shortens_the_dead_time_leaves_word_at_once() {
+    let mut pair = Pair::started("off");
+    let long = pair.entrusted[0].clone().unwrap().0.until;
+    let (ha_cf, now) = (format!("{C2}auto_failback off\n").replace("deadtime 3", "deadtime 2"), pair.now);
+    pair.step(0, reload::files(0, &ha_cf, GROUPS, "auth 1\n1 sha1 secret\n"));
+    let short = pair.entrusted[0].clone().unwrap().0.until;
+    assert!(short < long);
+    assert_eq!(short.since(now), millis(1750));
+}
+
+#[test]
 fn without_resources_nothing_is_left_with_anybody() {
     let sources = Sources {
         local_name: "h1",
