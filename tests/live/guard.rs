@@ -103,6 +103,8 @@ fn killed() -> Outcome {
             && !testbed.directory(0).join("run/heartbeat.pid").exists()
     })?;
 
+    testbed.log(0).lines().filter(|line| line.contains("The daemon is dead")).for_each(|line| println!("{line}"));
+
     testbed.start(0)?;
     testbed.wait_until("h1 is back", PATIENCE, |testbed| rests(testbed, 1))?;
     Ok(Completion::Completed)
@@ -269,13 +271,13 @@ fn reloaded() -> Outcome {
     std::fs::write(&path, text.replace("deadtime 60000ms", "deadtime 4"))?;
     let output = testbed.command(0, &["reload"]).output()?;
     ensure!(output.status.success(), "{output:?}");
-    testbed
-        .wait_until("it counts", PATIENCE, |testbed| testbed.log(0).contains("deadtime: 60000 ms becomes 4000 ms"))?;
+    let said = || std::fs::read_to_string(&elsewhere).unwrap_or_default();
+    testbed.wait_until("it counts", PATIENCE, |_| said().contains("deadtime: 60000 ms becomes 4000 ms"))?;
     // The times of the new file count: with the old ones this would take a minute.
     kill(Pid::from_raw(i32::try_from(testbed.daemon_pid(0)?)?), Signal::SIGSTOP)?;
     testbed.wait_until("h2 takes over", PATIENCE, |testbed| testbed.has_address(1))?;
-    let said = std::fs::read_to_string(&elsewhere)?;
-    was_told(&testbed).with_context(|| said.clone())?;
+    was_told(&testbed).with_context(said)?;
+    let said = said();
     ensure!(said.contains("The daemon is stuck, and was killed"), "{said}");
     testbed.kill(0)?;
     Ok(Completion::Completed)
