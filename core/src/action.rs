@@ -122,6 +122,18 @@ pub enum Action {
         /// All that it is to hold.
         text: String,
     },
+    /// Leave word with whoever outlives the daemon, in the place of what was left before (OWNERSHIP 5, scenario F14).
+    ///
+    /// If the daemon dies, or has not left word anew by `until`, the guard releases what the node holds here, and when
+    /// nothing of it is left sends `farewell`, which tells the peers what an orderly stop would have told them.
+    Entrust {
+        /// When silence means that the daemon is stuck.
+        until: Instant,
+        /// When a watchdog must have reset the machine, unless all was released: peers take over right after.
+        reset: Instant,
+        /// What to send on which medium.
+        farewell: Arc<[(MediumId, Frame)]>,
+    },
 }
 
 /// A file in the directory of the node's state.

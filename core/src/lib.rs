@@ -106,6 +106,8 @@ pub use input::{
     Accounts, Carrier, Closed, Command, Credentials, Failure, Input, LoadAverage, Outcome, ProgramEnd, Request, Which,
 };
 pub use membership::{Liveness, MembershipChange, NotRemoved, Source};
-pub use node::{Boot, GroupStatus, Heard, LinkStatus, MediumStatus, Node, NodeStatus, PingNodeStatus, Queues, Status};
+pub use node::{
+    Boot, GroupStatus, Guarded, Heard, LinkStatus, MediumStatus, Node, NodeStatus, PingNodeStatus, Queues, Status,
+};
 pub use reload::Reload;
 pub use resource::{Doing, Why};

@@ -12,6 +12,7 @@ use crate::control::{self, Control};
 use crate::daemonize::{self, Starter};
 use crate::fifo::Fifo;
 use crate::files::Files;
+use crate::guard::{self, Guard, Side};
 use crate::keeper::Keeper;
 use crate::log::{Log, Targets};
 use crate::machine::{Machine, Parts, token};
@@ -134,18 +135,62 @@ pub fn run(options: &Options) -> u8 {
             return 1;
         }
     };
-    match start(options, config, &loaded) {
-        Ok((daemon, pid_file)) => {
+    let (pid_file, guard) = match claim(options, config) {
+        Ok((pid_file, None)) => (pid_file, None),
+        Ok((pid_file, Some(Side::Daemon(guard)))) => (pid_file, Some(guard)),
+        Ok((pid_file, Some(Side::Guard(post)))) => {
+            // That the daemon started is not for the guard to say.
+            drop(starter);
+            return post.keep(guard_surroundings(options, config, pid_file));
+        }
+        Err(Unable { code, text }) => return fail(starter, code, &text),
+    };
+    match start(options, config, &loaded, guard) {
+        Ok(daemon) => {
             let code = daemon.run(starter);
             drop(pid_file);
             code
         }
-        Err(Unable { code, text }) => {
-            eprintln!("heartbeat: {text}");
-            // Whoever waits and is gone needs no answer.
-            let _gone = starter.failed(code);
-            code
-        }
+        Err(Unable { code, text }) => fail(starter, code, &text),
+    }
+}
+
+fn fail(starter: Starter, code: u8, text: &str) -> u8 {
+    eprintln!("heartbeat: {text}");
+    // Whoever waits and is gone needs no answer.
+    let _gone = starter.failed(code);
+    code
+}
+
+/// The right to be the daemon here, and the guard, forked while this is the only thread. Where nothing is managed there is
+/// nothing to guard.
+fn claim(options: &Options, config: &Config) -> Result<(PidFile, Option<Side>), Unable> {
+    prepare_run_dir(&options.run_dir).context("cannot start").map_err(unable(4))?;
+    let waits = |pid| {
+        eprintln!(
+            "heartbeat: the guard of an earlier heartbeat [pid {pid}] still releases what that held; this start waits for it"
+        );
+    };
+    let pid_file = PidFile::claim(&options.pid_file(), waits).map_err(|error| match error {
+        // As the original: somebody asked for a running heartbeat, and there is one.
+        PidFileError::AlreadyRunning(_) => Unable { code: 0, text: error.to_string() },
+        error @ PidFileError::System { .. } => Unable { code: 4, text: error.to_string() },
+    })?;
+    if !config.manages_resources() {
+        return Ok((pid_file, None));
+    }
+    let side = guard::fork().context("cannot start the guard process").map_err(unable(1))?;
+    Ok((pid_file, Some(side)))
+}
+
+fn guard_surroundings<'a>(options: &Options, config: &'a Config, pid_file: PidFile) -> guard::Surroundings<'a> {
+    guard::Surroundings {
+        config,
+        targets: targets(options, config),
+        directories: script_directories(options),
+        environment: script_environment(options, config),
+        realtime: options.realtime && config.realtime(),
+        pid_file,
     }
 }
 
@@ -169,25 +214,19 @@ struct Daemon {
     realtime: bool,
 }
 
-fn start(options: &Options, config: &Config, loaded: &Loaded) -> Result<(Daemon, PidFile), Unable> {
-    prepare_run_dir(&options.run_dir).context("cannot start").map_err(unable(4))?;
-    let pid_file = PidFile::claim(&options.pid_file()).map_err(|error| match error {
-        // As the original: somebody asked for a running heartbeat, and there is one.
-        PidFileError::AlreadyRunning(_) => Unable { code: 0, text: error.to_string() },
-        error @ PidFileError::System { .. } => Unable { code: 4, text: error.to_string() },
-    })?;
+fn start(options: &Options, config: &Config, loaded: &Loaded, guard: Option<Guard>) -> Result<Daemon, Unable> {
     let log = open_log(options, config).map_err(unable(4))?;
     let version = env!("CARGO_PKG_VERSION");
     log.line(Level::Info, format!("Configuration validated. Starting heartbeat {version}"));
     log.line(Level::Info, format!("heartbeat: version {version}"));
-    match assemble(options, config, &log) {
+    match assemble(options, config, &log, guard) {
         Ok((parts, boot)) => {
             let node = Node::new(config.clone(), boot);
             let recorder = start_recorder(options, config, loaded, &node, &log);
             let realtime = options.realtime && config.realtime();
             let config = config.clone();
             let options = options.clone();
-            Ok((Daemon { node, machine: Machine::new(parts, log), recorder, options, realtime, config }, pid_file))
+            Ok(Daemon { node, machine: Machine::new(parts, log), recorder, options, realtime, config })
         }
         Err(unable) => {
             log.line(Level::Error, unable.text.clone());
@@ -198,7 +237,7 @@ fn start(options: &Options, config: &Config, loaded: &Loaded) -> Result<(Daemon,
 }
 
 /// Opens everything the daemon needs of the machine; the generation comes last, since peers must see it move.
-fn assemble(options: &Options, config: &Config, log: &Log) -> Result<(Parts, Boot), Unable> {
+fn assemble(options: &Options, config: &Config, log: &Log, guard: Option<Guard>) -> Result<(Parts, Boot), Unable> {
     let poll = Poll::new().context("cannot poll").map_err(unable(1))?;
     let udp = Udp::open(config.media()).map_err(|error| Unable { code: 4, text: error.to_string() })?;
     let icmp = Icmp::open(config.media()).map_err(|error| Unable { code: 4, text: error.to_string() })?;
@@ -207,6 +246,7 @@ fn assemble(options: &Options, config: &Config, log: &Log) -> Result<(Parts, Boo
         .context("cannot open a packet socket to announce addresses (needs root or CAP_NET_RAW)")
         .map_err(unable(4))?;
     remove_left_addresses(config, &mut netlink, log)?;
+    let reports = guard.as_ref().map(Guard::reports);
     let open = || -> Result<_> {
         udp.register(poll.registry(), token::MEDIA)?;
         icmp.register(poll.registry(), token::PINGS)?;
@@ -215,12 +255,11 @@ fn assemble(options: &Options, config: &Config, log: &Log) -> Result<(Parts, Boo
         let mut signals = Signals::new([SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2])?;
         poll.registry().register(&mut signals, token::SIGNALS, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(poll.registry(), token::LAUNCHER)?);
-        let directories = vec![options.config_dir.join("resource.d"), INIT_DIR.into()];
         let registry = poll.registry().try_clone()?;
         let environment = script_environment(options, config);
         let programs = Programs::new(environment.clone(), options.state_dir.join("cores"), Arc::clone(&waker))?;
         let files = Files::open(options.config_dir.clone(), options.node.clone(), options.manages, Arc::clone(&waker))?;
-        let scripts = Scripts::new(registry, token::SCRIPTS, waker, directories, environment)?;
+        let scripts = Scripts::new(registry, token::SCRIPTS, waker, script_directories(options), environment, reports)?;
         let path = options.control();
         let control = Control::open(&path, poll.registry(), token::CONTROL, token::CLIENTS)
             .with_context(|| format!("cannot listen at {}", path.display()))?;
@@ -259,6 +298,7 @@ fn assemble(options: &Options, config: &Config, log: &Log) -> Result<(Parts, Boo
         files,
         keeper,
         programs,
+        guard,
         accounts,
         foreground,
         debug,
@@ -312,6 +352,10 @@ fn targets(options: &Options, config: &Config) -> Targets {
         facility: config.log().logfacility,
         stderr: options.foreground,
     }
+}
+
+fn script_directories(options: &Options) -> Vec<PathBuf> {
+    vec![options.config_dir.join("resource.d"), INIT_DIR.into()]
 }
 
 fn script_environment(options: &Options, config: &Config) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {

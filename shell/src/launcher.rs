@@ -6,6 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -59,11 +60,12 @@ pub(crate) struct Launcher {
 }
 
 impl Launcher {
-    /// Starts the thread; `wake` is called after each answer.
+    /// Starts the thread; `wake` is called after each answer. Each script reports itself to the guard, if there is one.
     pub(crate) fn new(
         directories: Vec<PathBuf>,
         environment: Vec<(OsString, OsString)>,
         wake: Arc<mio::Waker>,
+        reports: Option<Arc<OwnedFd>>,
     ) -> io::Result<Launcher> {
         // Ours are close-on-exec from birth; this is about what whoever started us has left open. A kernel older than
         // 5.11 does not know the call, and then scripts see those as they would without us.
@@ -73,7 +75,7 @@ impl Launcher {
         std::thread::Builder::new().name("launcher".into()).stack_size(256 * 1024).spawn(move || {
             for start in incoming {
                 let op = start.op;
-                let result = launch(&directories, &environment, &start);
+                let result = launch(&directories, &environment, reports.as_ref(), &start);
                 if outgoing.send(Started { op, result }).is_err() || wake.wake().is_err() {
                     return;
                 }
@@ -93,7 +95,12 @@ impl Launcher {
     }
 }
 
-fn launch(directories: &[PathBuf], environment: &[(OsString, OsString)], start: &Start) -> Result<Running, StartError> {
+fn launch(
+    directories: &[PathBuf],
+    environment: &[(OsString, OsString)],
+    reports: Option<&Arc<OwnedFd>>,
+    start: &Start,
+) -> Result<Running, StartError> {
     let path = find(directories, &start.program).ok_or(StartError::NotFound)?;
     let run = |program: &OsStr, first: Option<&Path>| {
         let mut command = Command::new(program);
@@ -105,7 +112,11 @@ fn launch(directories: &[PathBuf], environment: &[(OsString, OsString)], start: 
         command.envs(start.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own, so that a time limit ends what the script has started too.
-        command.process_group(0).spawn()
+        command.process_group(0);
+        if let Some(guard) = reports {
+            sys::report_start(&mut command, Arc::clone(guard), start.op);
+        }
+        command.spawn()
     };
     let child = match run(path.as_os_str(), None) {
         // No `#!` line: 3.0.6 calls scripts from a shell, which then reads the file itself.

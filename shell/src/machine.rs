@@ -10,21 +10,22 @@ use crate::config::Loaded;
 use crate::control::{self, Asked, Control};
 use crate::fifo::Fifo;
 use crate::files::{Asker, Files};
+use crate::guard::Guard;
 use crate::keeper::Keeper;
 use crate::log::{Log, Targets};
 use crate::net::announce::Announcer;
 use crate::net::netlink::Netlink;
 use crate::net::vip::{self, Placed, VipError};
-use crate::process::{End, Finished, News, ScriptRun, Scripts};
+use crate::operation::{outcome_of, script_run};
+use crate::process::{Finished, News, Scripts};
 use crate::programs::Programs;
 use crate::status::{self, MachineStatus};
 use crate::timer::Timer;
 use crate::transport::icmp::Icmp;
 use crate::transport::serial::Serial;
 use crate::transport::udp::{Change, Udp};
-use hb_core::config::{Config, LogConfig, Resource, VirtualIp};
+use hb_core::config::{Config, LogConfig, Resource, VirtualIp, watchdog};
 use hb_core::ids::{ClientId, MediumId, OpId};
-use hb_core::resource::script::says_running;
 use hb_core::time::Instant;
 use hb_core::{
     Accounts, Action, ArpKind, Carrier, Command, Door, Event, ExitReason, Failure, Input, Level, LoadAverage, Node,
@@ -82,6 +83,8 @@ pub(crate) struct Parts {
     pub(crate) files: Files,
     pub(crate) keeper: Keeper,
     pub(crate) programs: Programs,
+    /// Who outlives the daemon; absent where nothing is managed.
+    pub(crate) guard: Option<Guard>,
     /// The numbers of users and groups, for the node.
     pub(crate) accounts: Accounts,
     /// Whether SIGINT stops the daemon, as a terminal expects; in the background it is ignored.
@@ -136,8 +139,12 @@ impl Machine {
         }
     }
 
-    /// Closes the control socket, so that nobody finds a daemon that is gone, and writes what is left of the log.
-    pub(crate) fn close(self) {
+    /// Closes the control socket, so that nobody finds a daemon that is gone, and writes what is left of the log. Where the
+    /// end was not in order the guard finds that out by itself.
+    pub(crate) fn close(mut self) {
+        if let (Some(guard), Some(_)) = (self.parts.guard.take(), self.exit) {
+            guard.dismiss();
+        }
         drop(self.parts);
         self.log.close();
     }
@@ -247,6 +254,12 @@ impl Machine {
         let reload = Reload::new(config.clone(), loaded.ha_cf.clone(), loaded.haresources.clone());
         let (log, before) = (config.log(), running.log());
         let places = |log: &LogConfig| (log.logfile.clone(), log.debugfile.clone(), log.logfacility);
+        if let Some(guard) = &mut self.parts.guard {
+            if places(log) != places(before) {
+                guard.turn_log(targets.clone());
+            }
+            guard.set_timeout(watchdog::timeout(&config.timing()));
+        }
         if places(log) != places(before) && !self.log.turn_to(targets) {
             self.log.line(Level::Error, "the log is too busy to go elsewhere: reload once more");
         }
@@ -413,6 +426,12 @@ impl Machine {
             Action::StartProgram { program, user, command } => self.parts.programs.start(program, user, command),
             Action::StopProgram { program } => self.parts.programs.stop(program, clock::now()),
             Action::Persist { file, text } => self.parts.keeper.keep(file, text),
+            Action::Entrust { until, reset, farewell } => {
+                if let Some(guard) = &mut self.parts.guard {
+                    guard.renew(until, reset, &farewell);
+                }
+                self.note_guard();
+            }
         }
     }
 
@@ -462,26 +481,46 @@ impl Machine {
     // --- resources
 
     fn run_resource(&mut self, op: OpId, run: ResourceRun) {
+        // Before anything of it is up, so that it can be undone whatever becomes of us.
+        if run.verb == Verb::Start && self.parts.guard.as_mut().is_some_and(|guard| !guard.hold(&run)) {
+            self.note_guard();
+            let failure = Failure::Machine("the guard, which would undo it, does not answer".into());
+            return self.inputs.push_back(Input::OpDone { op, outcome: Outcome::Failed(failure) });
+        }
         match &run.resource {
             Resource::Address(address) => {
                 let outcome = match self.run_address(address, run.verb) {
                     Ok(outcome) => outcome,
                     Err(error) => Outcome::Failed(Failure::Machine(error.to_string())),
                 };
+                self.tell_guard(&run, &outcome);
                 self.inputs.push_back(Input::OpDone { op, outcome });
             }
             Resource::Script(script) => {
-                let script = ScriptRun {
-                    op,
-                    script: script.name.clone(),
-                    args: script.args.clone(),
-                    action: run.verb.word().to_owned(),
-                    env: Vec::new(),
-                    limit: run.limit,
-                };
+                let script = script_run(op, script, run.verb, run.limit);
                 self.running.insert(op, run);
                 self.parts.scripts.run(clock::now(), script);
             }
+        }
+    }
+
+    /// What is up after an operation, and what is not.
+    fn tell_guard(&mut self, run: &ResourceRun, outcome: &Outcome) {
+        let Some(guard) = &mut self.parts.guard else { return };
+        match (run.verb, outcome) {
+            (Verb::Stop, Outcome::Done) => guard.gone(run.group, run.resource.word()),
+            // Whoever started it: from here on it is ours.
+            (Verb::Status, Outcome::Running) => {
+                guard.hold(run);
+            }
+            _ => {}
+        }
+        self.note_guard();
+    }
+
+    fn note_guard(&mut self) {
+        if let Some((level, text)) = self.parts.guard.as_mut().and_then(Guard::news) {
+            self.log.line(level, text);
         }
     }
 
@@ -521,7 +560,11 @@ impl Machine {
             News::Started(_, line) => self.line(Level::Info, format!("Running {line}")),
             News::Finished(finished) => {
                 let Some(run) = self.running.remove(&finished.op) else { return };
-                let outcome = outcome_of(&run, &finished);
+                let outcome = outcome_of(run.verb, run.limit, &finished);
+                if let Some(guard) = &mut self.parts.guard {
+                    guard.over(finished.op);
+                }
+                self.tell_guard(&run, &outcome);
                 if let Outcome::Failed(_) = outcome {
                     self.log_output(&run, &finished);
                 }
@@ -539,28 +582,5 @@ impl Machine {
                 self.line(Level::Error, format!("{} {}: {line}", run.resource, run.verb.word()));
             }
         }
-    }
-}
-
-/// What the end of a script means (CLUSTER d.3 to d.5).
-fn outcome_of(run: &ResourceRun, finished: &Finished) -> Outcome {
-    match &finished.end {
-        // Of `status` only the output counts.
-        End::Exited(_) if run.verb == Verb::Status => {
-            if says_running(&finished.stdout) {
-                Outcome::Running
-            } else {
-                Outcome::NotRunning
-            }
-        }
-        End::Exited(0) => Outcome::Done,
-        End::Exited(code) => Outcome::Failed(Failure::ExitCode(*code)),
-        End::Killed(signal) => Outcome::Failed(Failure::Signal(*signal)),
-        End::TimedOut => {
-            let seconds = u32::try_from(run.limit.as_secs()).unwrap_or(u32::MAX);
-            Outcome::Failed(Failure::TimedOut(seconds))
-        }
-        End::NotFound => Outcome::Failed(Failure::NoScript),
-        End::NotStarted(why) => Outcome::Failed(Failure::Machine(why.clone())),
     }
 }

@@ -48,7 +48,11 @@ pub struct PidFile {
 
 impl PidFile {
     /// Claims the file for this process, which must be the one that stays (after going to the background).
-    pub fn claim(path: &Path) -> Result<PidFile, PidFileError> {
+    ///
+    /// While the guard of an earlier daemon still releases what that held, this waits for it, after it has told `waits` its
+    /// number: two that handle the same address at once would be worse than a late start.
+    pub fn claim(path: &Path, waits: impl FnOnce(Pid)) -> Result<PidFile, PidFileError> {
+        let mut waits = Some(waits);
         let system = |error| PidFileError::System { path: path.to_owned(), error };
         let mut patience = 50;
         loop {
@@ -59,6 +63,11 @@ impl PidFile {
                     // The lock may be that of somebody who only looks (`holder`), or of a daemon that has not yet
                     // written its number.
                     let pid = read_pid(&file).unwrap_or(Pid::from_raw(0));
+                    if is_guard(pid) {
+                        waits.take().into_iter().for_each(|waits| waits(pid));
+                        std::thread::sleep(Duration::from_millis(20));
+                        continue;
+                    }
                     if patience == 0 || Path::new(&format!("/proc/{pid}")).exists() {
                         return Err(PidFileError::AlreadyRunning(pid));
                     }
@@ -75,7 +84,7 @@ impl PidFile {
             if !is_same_file(&file, path) {
                 continue;
             }
-            let mut claimed = PidFile { path: path.to_owned(), file };
+            let claimed = PidFile { path: path.to_owned(), file };
             claimed.write_own().map_err(system)?;
             return Ok(claimed);
         }
@@ -91,9 +100,22 @@ impl PidFile {
         }
     }
 
-    fn write_own(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.write_all(format!("{}\n", std::process::id()).as_bytes())
+    /// Puts the number of this process into it, which shares the lock with the one that claimed it.
+    pub(crate) fn sign(&self) {
+        // Who reads it meanwhile finds the number of a dead process, and waits for the lock.
+        let _unsigned: io::Result<()> = self.write_own();
+    }
+
+    /// Leaves the file as it is; without another holder it is stale.
+    pub(crate) fn leave(self) {
+        std::mem::forget(self);
+    }
+
+    fn write_own(&self) -> io::Result<()> {
+        let mut file = &self.file;
+        file.set_len(0)?;
+        io::Seek::rewind(&mut file)?;
+        file.write_all(format!("{}\n", std::process::id()).as_bytes())
     }
 }
 
@@ -119,8 +141,16 @@ fn read_pid(mut file: &File) -> Option<Pid> {
 
 /// Whether a process of that number lives, is not this one, and has the daemon's name.
 fn is_heartbeat(pid: Pid) -> bool {
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
-    pid != Pid::this() && name.is_ok_and(|name| name.starts_with("heartbeat"))
+    pid != Pid::this() && name_of(pid).starts_with("heartbeat")
+}
+
+/// Whether the process of that number is a guard at work.
+fn is_guard(pid: Pid) -> bool {
+    name_of(pid).trim_end() == crate::guard::NAME
+}
+
+fn name_of(pid: Pid) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()
 }
 
 fn is_same_file(file: &File, path: &Path) -> bool {
@@ -143,8 +173,8 @@ mod tests {
     #[test]
     fn a_second_claim_names_the_first_and_a_released_file_is_gone() {
         let path = path("second");
-        let first = PidFile::claim(&path).unwrap();
-        let error = PidFile::claim(&path).unwrap_err();
+        let first = PidFile::claim(&path, |_| panic!("nobody releases anything")).unwrap();
+        let error = PidFile::claim(&path, |_| panic!("nobody releases anything")).unwrap_err();
         assert_eq!(error.to_string(), format!("already running [pid {}]", std::process::id()));
         assert_eq!(PidFile::holder(&path), Holder::Alive(Pid::this()));
         drop(first);
@@ -158,7 +188,7 @@ mod tests {
             let path = path(name);
             std::fs::write(&path, content).unwrap();
             assert_eq!(PidFile::holder(&path), Holder::Stale, "{name}");
-            let claimed = PidFile::claim(&path).unwrap();
+            let claimed = PidFile::claim(&path, |_| panic!("nobody releases anything")).unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
             drop(claimed);
         }
@@ -169,7 +199,10 @@ mod tests {
         let original = Sleeper::named("heartbeat");
         let path = path("original");
         std::fs::write(&path, original.pid()).unwrap();
-        assert!(matches!(PidFile::claim(&path), Err(PidFileError::AlreadyRunning(_))));
+        assert!(matches!(
+            PidFile::claim(&path, |_| panic!("nobody releases anything")),
+            Err(PidFileError::AlreadyRunning(_))
+        ));
         assert!(matches!(PidFile::holder(&path), Holder::Alive(_)));
         std::fs::remove_file(path).unwrap();
     }

@@ -15,6 +15,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
@@ -143,15 +144,17 @@ impl Scripts {
     /// Prepares to run scripts from `directories`, with `environment` on top of our own.
     ///
     /// Output arrives under tokens from `first_token` up, without end; `wake` wakes the loop for [`Scripts::on_wake`].
+    /// Every script reports to `reports` before it runs, if that is given ([`guard`](crate::guard)).
     pub fn new(
         registry: Registry,
         first_token: Token,
         wake: Arc<mio::Waker>,
         directories: Vec<PathBuf>,
         environment: Vec<(OsString, OsString)>,
+        reports: Option<Arc<OwnedFd>>,
     ) -> io::Result<Scripts> {
         Ok(Scripts {
-            launcher: Launcher::new(directories, environment, wake)?,
+            launcher: Launcher::new(directories, environment, wake, reports)?,
             registry,
             first_token: first_token.0,
             pipes: Slab::new(),

@@ -274,7 +274,8 @@ impl Active {
                 | Action::FireArp { .. }
                 | Action::Tell { .. }
                 | Action::Allow { .. }
-                | Action::Dismiss { .. } => false,
+                | Action::Dismiss { .. }
+                | Action::Entrust { .. } => false,
             };
         }
     }

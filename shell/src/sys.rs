@@ -10,7 +10,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+use std::sync::Arc;
 
+use hb_core::ids::OpId;
 use nix::libc;
 use nix::unistd::{ForkResult, Gid, Uid};
 
@@ -214,6 +216,31 @@ pub(crate) fn run_as(command: &mut Command, user: Uid, group: Gid, groups: Vec<G
             }
         });
     }
+}
+
+/// Makes the process that `command` starts tell the guard its number, before it becomes the program.
+///
+/// That the guard does not take it is no reason not to run it: a stop must never be refused.
+pub(crate) fn report_start(command: &mut Command, guard: Arc<OwnedFd>, op: OpId) {
+    // SAFETY: between fork and exec the closure makes two system calls and allocates nothing; the descriptor is open as
+    // long as the closure owns it.
+    unsafe {
+        command.pre_exec(move || {
+            let packet = crate::guard::started(op, libc::getpid().cast_unsigned());
+            let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+            libc::send(guard.as_raw_fd(), packet.as_ptr().cast(), packet.len(), flags);
+            Ok(())
+        });
+    }
+}
+
+/// Gives a watchdog another time-out in seconds (WDIOC_SETTIMEOUT); the one that it takes.
+pub(crate) fn set_watchdog_timeout(device: impl AsFd, seconds: c_int) -> io::Result<c_int> {
+    const SET_TIMEOUT: libc::c_ulong = nix::request_code_readwrite!(b'W', 6, size_of::<c_int>());
+    let mut seconds = seconds;
+    // SAFETY: the request reads and writes one C int, which outlives the call.
+    let result = unsafe { libc::ioctl(device.as_fd().as_raw_fd(), SET_TIMEOUT as _, &raw mut seconds) };
+    if result == 0 { Ok(seconds) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Makes the program that `command` starts die by SIGKILL as soon as the thread that starts it ends.

@@ -220,7 +220,13 @@ impl Testbed {
         Ok(daemon.wait()?.code())
     }
 
-    /// Kills a node's daemon; the machine and its addresses stay.
+    /// Kills a node's daemon and its guard, as nothing but an administrator does: the machine and its addresses stay.
+    pub fn kill_all(&mut self, which: usize) -> Result<()> {
+        kill_guard(self.daemon_pid(which)?)?;
+        self.kill(which)
+    }
+
+    /// Kills a node's daemon; its guard releases what it held.
     pub fn kill(&mut self, which: usize) -> Result<()> {
         let seat = self.seats[which].as_mut().with_context(|| format!("{} is off", NAMES[which]))?;
         let mut daemon = seat.daemon.take().context("no daemon runs")?;
@@ -297,6 +303,27 @@ fn wire(lab: &mut Lab, machine: &Machine, network: Network, which: usize, net: N
     let (interface, host) = (["eth0", "eth1"][net as usize], which + 1);
     let address = format!("10.{}.0.{host}/24", [77, 78][net as usize]).parse()?;
     Ok(lab.plug(machine, interface, network, &[address])?)
+}
+
+/// The process id of a daemon's guard, if it has one.
+pub fn guard_of(daemon: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{daemon}/task/{daemon}/children")).ok()?;
+    let pids = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+    pids.into_iter().find(|pid: &u32| {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == crate::guard::NAME)
+    })
+}
+
+/// Kills a daemon's guard and waits until it can do nothing any more; the daemon lives, and so the number is not used
+/// again.
+pub fn kill_guard(daemon: u32) -> Result<()> {
+    let Some(guard) = guard_of(daemon) else { return Ok(()) };
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(guard)?), nix::sys::signal::Signal::SIGKILL)?;
+    let is_alive = || fs::read_to_string(format!("/proc/{guard}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    while is_alive() {
+        std::thread::sleep(LOOK_EVERY);
+    }
+    Ok(())
 }
 
 /// One question to the daemon whose control socket is in `run_dir`; at most a minute for the answer.

@@ -3,7 +3,7 @@
 use crate::clock::{Clock, first_reading};
 use crate::engine::Engine;
 use crate::plan::{HostPlan, Rewritten};
-use crate::world::Travelling;
+use crate::world::{Entrusted, Travelling};
 use hb_core::config::Config;
 use hb_core::config::hostcache::{self, Hostcache};
 use hb_core::ids::{Generation, NodeUuid, OpId};
@@ -46,6 +46,11 @@ pub(crate) struct Host {
     pub(crate) reread: Option<Config>,
     /// Turns of the daemon that began late, for their luck.
     pub(crate) late_turns: u64,
+    /// What its daemon left with the guard; it outlives the daemon.
+    pub(crate) entrusted: Option<Entrusted>,
+    /// The guard brings down what the daemon left, and a start waits for it.
+    pub(crate) is_releasing: bool,
+    pub(crate) start_waits: bool,
     number: usize,
 }
 
@@ -105,6 +110,9 @@ impl Host {
             looks: 0,
             reread: None,
             late_turns: 0,
+            entrusted: None,
+            is_releasing: false,
+            start_waits: false,
             number,
         }
     }
@@ -168,6 +176,8 @@ impl Host {
     /// Power failed: what was not durable is lost, and its monotonic clock begins anew.
     pub(crate) fn lose_power(&mut self, now: Instant) {
         self.end();
+        self.entrusted = None;
+        (self.is_releasing, self.start_waits) = (false, false);
         self.clock.restart(now, first_reading(self.number));
         self.disk.written = self.disk.durable.clone();
         self.disk.lies = false;

@@ -9,8 +9,11 @@
 //! | `world/perform.rs` | what a node's actions do |
 //! | `world/happen.rs` | what the plan does to machines and network |
 
+mod guard;
 mod happen;
 mod perform;
+
+pub(crate) use guard::Entrusted;
 
 use crate::check::{self, Arrival, Check, Fact, Moment, Violation};
 use crate::contact::Contact;
@@ -59,6 +62,21 @@ enum Due {
         pulse: u64,
     },
     Guard {
+        host: usize,
+        pulse: u64,
+    },
+    /// The guard has stopped the scripts.
+    Released {
+        host: usize,
+        pulse: u64,
+    },
+    /// The guard has told everybody, and ends.
+    Freed {
+        host: usize,
+        pulse: u64,
+    },
+    /// A daemon that is suspended has not renewed what it left with its guard.
+    Stuck {
         host: usize,
         pulse: u64,
     },
@@ -276,6 +294,9 @@ impl World {
                 }
             }
             Due::Guard { host, pulse } => self.guard(host, pulse),
+            Due::Released { host, pulse } => self.released(host, pulse),
+            Due::Freed { host, pulse } => self.freed(host, pulse),
+            Due::Stuck { host, pulse } => self.stuck(host, pulse),
             Due::Watchdog { host, pulse } => self.watchdog(host, pulse),
             Due::Fenced { host } => self.fenced(host),
             // Only the deadline that was armed last is true.

@@ -162,8 +162,9 @@ fn a_guard_takes_away_what_its_daemon_left() {
     assert_eq!(device(&recording), Some((50, "the guard of h1 takes away what its daemon left".to_owned())));
     // Nothing died.
     assert_eq!(device(&pair("guard h1 50ms\nat 0 suspend h1\nat 1 resume h1\nat 2 stop h1\nend 8\n")), None);
-    // A new life began before.
-    assert_eq!(device(&pair("guard h1 500ms\nat 0 kill h1\nat 0.4 start h1\nend 3\n")), None);
+    // A new life waits until the guard is done: nothing of the old one is left when it begins.
+    let recording = pair("guard h1 500ms\nat 0 kill h1\nat 0.4 start h1\nend 3\n");
+    assert_eq!([499, 520, 1500].map(|at| owners(&recording, at)), ["h1", "-", "h2"]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Nodes crash, stop, restart and are given orders; the other program does what its own kind would.
 
+use std::time::Instant;
+
 use anyhow::ensure;
 
 use crate::Test;
@@ -14,7 +16,7 @@ fn about(subject: Kind) -> Plan {
 pub(crate) const HOME: (&[&str], &str) = (&["active active local", "active active local"], "A@h1 B@h2");
 
 pub(crate) fn tests() -> Vec<Test> {
-    let mut tests = Vec::new();
+    let mut tests = vec![Test::new("changes::our_daemon_is_killed_and_the_real_one_takes_over_at_once", killed)];
     for (word, subject) in [("ours", Ours), ("the_real_one", Real)] {
         let mut test = |name: &str, run: fn(Kind) -> Outcome| {
             tests.push(Test::new(format!("changes::{}", name.replace("IT", word)), move || run(subject)));
@@ -103,4 +105,22 @@ fn standby(subject: Kind) -> Outcome {
         scene.settles(&format!("{order} of {}", name(0)), &says, placement)?;
     }
     scene.without_complaint(&[])
+}
+
+/// Scenario F14: the farewell that our guard says is a `shutdone` to the real program.
+fn killed() -> Outcome {
+    let plan = Plan::new(&[Ours, Real]).with("deadtime 3\n", "deadtime 60\n").with("initdead 8\n", "initdead 60\n");
+    let mut scene = Scene::started(plan)?;
+    scene.settles("the pair is settled", HOME.0, HOME.1)?;
+
+    let start = Instant::now();
+    scene.kill_daemon(0)?;
+    scene.wait("the real one has it all", |scene| scene.placement() == "A@h2 B@h2")?;
+    println!("kill -9 -> the address is on the real node: {:?}; its dead time is 60 s", start.elapsed());
+    scene.logged(1, &["Received shutdown notice from 'h1'."])?;
+    ensure!(!scene.log(1).contains("h1: is dead"), "not waited for: {scene:?}");
+
+    scene.start(0)?;
+    scene.settles("the group is home again", HOME.0, HOME.1)?;
+    scene.without_complaint_of(1, &[])
 }

@@ -230,6 +230,7 @@ impl Scene {
         if let Some(machine) = &seat.machine {
             // Our child is gone for the machine only after it was waited for, so it goes first.
             if let Some(mut daemon) = seat.daemon.take() {
+                testbed::kill_guard(daemon.id())?;
                 daemon.kill()?;
                 daemon.wait()?;
             }
@@ -238,6 +239,14 @@ impl Scene {
             }
             machine.kill_programs()?;
         }
+        Ok(())
+    }
+
+    /// The daemon of a node of ours is killed, and nothing else.
+    pub(crate) fn kill_daemon(&mut self, which: usize) -> Result<()> {
+        let mut daemon = self.seats[which].daemon.take().context("no daemon of ours runs")?;
+        daemon.kill()?;
+        daemon.wait()?;
         Ok(())
     }
 

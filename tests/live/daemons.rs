@@ -9,8 +9,6 @@ use hb_shell::net::echo::Probe;
 use hb_shell::net::netlink::Address;
 use hb_shell::testbed::{Net, Setup, Testbed, VIRTUAL_ADDRESS};
 use libtest_mimic::Completion;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::Test;
@@ -165,7 +163,7 @@ fn one_link() -> Outcome {
 
 fn restart() -> Outcome {
     let mut testbed = settled(setup(false))?;
-    testbed.kill(1)?;
+    testbed.kill_all(1)?;
     testbed.start(1)?;
     testbed.wait_until("h2 is back", PATIENCE, |testbed| rests(testbed, 0))?;
     let log = testbed.log(0);
@@ -175,8 +173,8 @@ fn restart() -> Outcome {
 
 fn left_behind() -> Outcome {
     let mut testbed = settled(setup(false))?;
-    testbed.kill(0)?;
-    ensure!(testbed.has_address(0), "a killed daemon leaves its address");
+    testbed.kill_all(0)?;
+    ensure!(testbed.has_address(0), "without its guard a killed daemon leaves its address");
     testbed.wait_until("h2 takes over", PATIENCE, |testbed| testbed.has_address(1))?;
     testbed.start(0)?;
     testbed.wait_until("one owner is left", PATIENCE, |testbed| rests(testbed, 1))?;
@@ -415,8 +413,7 @@ fn letters() -> Outcome {
     // Killed: the pid file is stale, and the next start does not mind.
     testbed.start(0)?;
     testbed.wait_until("it answers", PATIENCE, |testbed| testbed.status(0).is_ok())?;
-    kill(Pid::from_raw(i32::try_from(testbed.daemon_pid(0)?)?), Signal::SIGKILL)?;
-    testbed.kill(0)?;
+    testbed.kill_all(0)?;
     ensure!(run(&testbed, &["-s"])?.0 == Some(1), "a stale pid file");
     testbed.start(0)?;
     testbed.wait_until("it answers again", PATIENCE, |testbed| testbed.status(0).is_ok())?;

@@ -8,6 +8,7 @@ mod announcements;
 mod clients;
 mod control;
 mod daemons;
+mod guard;
 mod hostile;
 mod machines;
 mod outages;
@@ -32,7 +33,8 @@ fn tests() -> Vec<Test> {
         [addresses::TESTS, announcements::TESTS, clients::TESTS, control::TESTS, machines::TESTS, outages::TESTS]
             .concat();
     let daemons =
-        [daemons::TESTS, hostile::TESTS, pings::TESTS, recordings::TESTS, reloads::TESTS, serial::TESTS].concat();
+        [daemons::TESTS, guard::TESTS, hostile::TESTS, pings::TESTS, recordings::TESTS, reloads::TESTS, serial::TESTS]
+            .concat();
     let tools = [propagate::TESTS, tools::TESTS].concat();
     [world, daemons, tools].concat()
 }

@@ -153,7 +153,6 @@ const fn row(name: &'static str, takes: Takes, acted: Acted, default: Option<&'s
 const NOT_BUILT: &str = "3.0.6 knows this directive only in special builds; remove the line";
 const FENCING: &str = "it protects shared data by switching off the peer, which this version cannot do yet";
 const MANAGER: &str = "it hands the resources to another manager, which this version does not start";
-const WATCHDOG: &str = "it protects shared data against a hung node, which this version cannot do yet";
 
 /// All directives of 3.0.6, in the order of CLUSTER i.2, and ours, which a 3.0.6 refuses.
 pub(crate) static TABLE: &[Directive] = &{
@@ -191,7 +190,7 @@ pub(crate) static TABLE: &[Directive] = &{
         row("hopfudge", Number(0, 255), Yes, Some("1")),
         row("stonith", Anything, Refused(FENCING), None),
         row("stonith_host", Anything, Refused(FENCING), None),
-        row("watchdog", Text, Refused(WATCHDOG), None),
+        row("watchdog", Text, Yes, None),
         row("respawn", Client, Yes, None),
         row("failfast", Client, Yes, None),
         row("apiauth", Authority, Yes, None),

@@ -17,7 +17,7 @@ use super::roster::is_name;
 use super::settings::{Autojoin, Facility, Failback, GenerationMethod, LogConfig, Settings, UuidFrom};
 use super::text::{Line, Word, is_blank, is_delimiter, lines, nearest};
 use super::timing::{Intervals, Timing, TimingError, parse_time};
-use super::{Medium, Member, NodeConfig, SourceText};
+use super::{Medium, Member, NodeConfig, SourceText, watchdog};
 use crate::auth::Sealing;
 use crate::ids::NodeId;
 use crate::membership::START_GRACE;
@@ -456,7 +456,8 @@ impl Draft {
             let message = "warntime is longer than deadtime: a silent node is dead before the warning is due";
             report.advise(Code::WarntimeNeverFires, self.span("warntime"), message, "write about half of deadtime");
         }
-        Timing::new(intervals).ok()
+        let watchdog = self.given.get("watchdog").map(|given| given.span);
+        Timing::new(intervals).ok().inspect(|timing| watchdog::check(timing, watchdog, report))
     }
 
     /// The place of the first of the directives that is given.
@@ -541,6 +542,7 @@ impl Draft {
             cluster: self.text("cluster").unwrap_or_default(),
             coredumps: self.flag("coredumps"),
             coreroot: self.text("coreroot"),
+            watchdog: self.text("watchdog"),
             conn_logd_time: self.time("conn_logd_time").unwrap_or_default(),
         }
     }

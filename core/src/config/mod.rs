@@ -33,6 +33,7 @@ mod roster;
 pub mod settings;
 mod text;
 pub mod timing;
+pub mod watchdog;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;

@@ -105,7 +105,7 @@ const LIVE: [&str; 21] = [
 ];
 /// The last of them, and those that wait and have a field of their own.
 const LOG_BADPACK: &str = "log_badpack";
-const WAITING: [&str; 12] = [
+const WAITING: [&str; 13] = [
     "dialect",
     "quorum",
     "udpport",
@@ -117,6 +117,7 @@ const WAITING: [&str; 12] = [
     "cluster",
     "coredumps",
     "coreroot",
+    "watchdog",
     "conn_logd_time",
 ];
 
@@ -268,6 +269,7 @@ impl Plan {
             cluster,
             coredumps,
             coreroot,
+            watchdog,
             conn_logd_time,
         } = old;
         let flag = |on: bool| if on { "on" } else { "off" };
@@ -303,6 +305,7 @@ impl Plan {
             ("cluster", IDENTITY, cluster.clone(), new.cluster.clone()),
             ("coredumps", PROCESS, flag(*coredumps).into(), flag(new.coredumps).into()),
             ("coreroot", PROCESS, or_default(coreroot.clone()), or_default(new.coreroot.clone())),
+            ("watchdog", PROCESS, or_default(watchdog.clone()), or_default(new.watchdog.clone())),
             ("conn_logd_time", PROCESS, millis(*conn_logd_time), millis(new.conn_logd_time)),
         ];
         for (what, why, old, new) in waiting {
@@ -401,6 +404,7 @@ impl Config {
             cluster,
             coredumps,
             coreroot,
+            watchdog,
             conn_logd_time,
         } = settings;
         let live = |(name, _): &(&String, &String)| is_live(name);
@@ -434,6 +438,7 @@ impl Config {
                 cluster: cluster.clone(),
                 coredumps: *coredumps,
                 coreroot: coreroot.clone(),
+                watchdog: watchdog.clone(),
                 conn_logd_time: *conn_logd_time,
             },
             // What the daemon's scripts really have.

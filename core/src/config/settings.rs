@@ -171,6 +171,8 @@ pub struct Settings {
     pub coredumps: bool,
     /// The directory of core files.
     pub coreroot: Option<String>,
+    /// The device that resets the machine unless it is fed.
+    pub watchdog: Option<String>,
     /// The pause between attempts to reach the logging daemon.
     pub conn_logd_time: Duration,
 }

@@ -48,6 +48,7 @@ impl Node {
     pub(super) fn on_keepalive(&mut self) {
         self.send_status();
         self.deadlines.set(Timer::Keepalive, self.now.plus(self.config.timing().keepalive()));
+        self.entrust();
     }
 
     pub(super) fn send_status(&mut self) {

@@ -8,6 +8,7 @@
 //! | `pings.rs` | ping nodes asked, heard, silent |
 //! | `members.rs` | who joins and leaves a running cluster |
 //! | `dialect.rs` | what every live node understands |
+//! | `guarded.rs` | what is left with the guard in case the daemon dies |
 //! | `lateness.rs` | what a node does that was not run in time |
 //! | `hearing.rs` | whom we hear and who hears us |
 //! | `ownership.rs` | native ownership: the rule asked, its intents carried out, claims said and heard |
@@ -27,6 +28,7 @@
 
 mod clients;
 mod dialect;
+mod guarded;
 mod hearing;
 mod lateness;
 mod life;
@@ -45,6 +47,7 @@ mod standby;
 mod status;
 mod traffic;
 
+pub use guarded::Guarded;
 pub use situation::Heard;
 pub use status::{GroupStatus, LinkStatus, MediumStatus, NodeStatus, PingNodeStatus, Queues, Status};
 

@@ -50,6 +50,8 @@ impl Node {
         if matches!(self.life, Lifecycle::Booting | Lifecycle::Ended) {
             return;
         }
+        // The guard knows of a shorter dead time before anybody hears of it.
+        self.entrust();
         self.on_keepalive();
         let others: Vec<NodeId> = self.nodes.others().map(|(id, _)| id).collect();
         for node in others {

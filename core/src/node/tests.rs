@@ -15,6 +15,7 @@ use alloc::string::{String, ToString};
 use core::time::Duration;
 
 mod clients;
+mod guarded;
 mod hostile;
 mod members;
 mod pings;
@@ -58,6 +59,8 @@ struct Pair {
     /// A node that is not run; what comes for it waits.
     asleep: Option<usize>,
     waiting: Vec<crate::action::Frame>,
+    /// What each node left with its guard last.
+    entrusted: [Option<(Guarded, crate::action::Frame)>; 2],
 }
 
 impl Pair {
@@ -83,6 +86,7 @@ impl Pair {
             arps: Vec::new(),
             asleep: None,
             waiting: Vec::new(),
+            entrusted: [None, None],
         }
     }
 
@@ -145,6 +149,9 @@ impl Pair {
                 Action::Reply { response, .. } => self.replies.push(response),
                 Action::Exit(_) => self.exits += 1,
                 Action::FireArp { .. } => self.arps.push(which),
+                Action::Entrust { until, reset, farewell } => {
+                    self.entrusted[which] = Some((Guarded { until, reset }, farewell[0].1.clone()));
+                }
                 Action::Send { .. } | Action::ArmTimer { .. } => {}
                 action => self.clients.push((which, action)),
             }

@@ -5,6 +5,7 @@ use super::relay::kind_of;
 use crate::action::{Action, Frame, Urgency};
 use crate::auth::Framing;
 use crate::client::Filter;
+use crate::config::Config;
 use crate::deadlines::Timer;
 use crate::delivery::{Answer, Arrival, REQUEST_DELAY_MIN, Run, runs};
 use crate::digest::digest_of;
@@ -277,20 +278,8 @@ impl Node {
         let dest_uuid = dest.map(|dest| self.nodes.get(dest).and_then(|peer| peer.uuid).unwrap_or_default());
         // What it says, whenever and under whatever number it is said.
         let meaning = digest_of(&(body.meaning(), dest));
-        let message = Message {
-            header: Header {
-                src: Cow::Borrowed(config.local_name()),
-                src_uuid: Some(self.boot.uuid),
-                dest: dest_name.map(Cow::Borrowed),
-                dest_uuid,
-                seq: sequenced.then(|| self.sender.next()),
-                generation: Some(self.boot.generation),
-                ts: self.unix_time(),
-                load: sequenced.then(|| Cow::Borrowed(self.load.as_str())),
-                ttl: Some(config.ttl()),
-            },
-            body,
-        };
+        let dest = (dest_name.map(Cow::Borrowed), dest_uuid);
+        let message = Message { header: self.header(dest, sequenced.then(|| self.sender.next())), body };
         let frame = config.keyring().seal(message.to_fields(), Framing::Datagram, config.sealing())?;
         if frame.len() > DATAGRAM_MAX {
             return Err(EncodeError::TooLong { bytes: frame.len() });
@@ -301,24 +290,31 @@ impl Node {
         }
         self.transmit(&frame, urgency);
         self.offer_frame(kind, &frame);
+        if sequenced {
+            self.keep_ahead();
+        }
         Ok(())
     }
 
-    /// Sends a packet on all media that reach members; on serial lines in the form they need, which is made of the packet.
-    fn transmit(&mut self, packet: &Frame, urgency: Urgency) {
-        let config = &self.config;
-        let mut serial = None;
-        let media = (0..).map(MediumId).zip(config.media());
-        for (medium, described) in media.filter(|(_, medium)| !medium.kind.is_ping()) {
-            let frame = if described.kind.is_serial() {
-                serial.get_or_insert_with(|| config.keyring().reseal_for_serial(packet, config.sealing())).clone()
-            } else {
-                Some(packet.clone())
-            };
-            if let Some(frame) = frame {
-                self.actions.0.push(Action::Send { medium, frame, urgency });
-            }
+    /// The header of a message of ours, now: for everybody or for one node, with this number if its kind has one.
+    pub(super) fn header<'a>(&'a self, dest: (Option<Cow<'a, str>>, Option<NodeUuid>), seq: Option<Seq>) -> Header<'a> {
+        Header {
+            src: Cow::Borrowed(self.config.local_name()),
+            src_uuid: Some(self.boot.uuid),
+            dest: dest.0,
+            dest_uuid: dest.1,
+            seq,
+            generation: Some(self.boot.generation),
+            ts: self.unix_time(),
+            load: seq.map(|_| Cow::Borrowed(self.load.as_str())),
+            ttl: Some(self.config.ttl()),
         }
+    }
+
+    /// Sends a packet on all media that reach members.
+    fn transmit(&mut self, packet: &Frame, urgency: Urgency) {
+        let frames = on_media(&self.config, packet);
+        self.actions.0.extend(frames.map(|(medium, frame)| Action::Send { medium, frame, urgency }));
     }
 
     /// The wall clock, advanced by the monotonic one since it was last read; never zero, which receivers refuse (WIRE 7).
@@ -393,8 +389,23 @@ impl Node {
     }
 }
 
+/// A packet as it goes out on each medium that reaches members: on serial lines in the form they need, which is made of
+/// the packet.
+pub(super) fn on_media(config: &Config, packet: &Frame) -> impl Iterator<Item = (MediumId, Frame)> {
+    let mut serial = None;
+    let media = (0..).map(MediumId).zip(config.media()).filter(|(_, medium)| !medium.kind.is_ping());
+    media.filter_map(move |(medium, described)| {
+        let frame = if described.kind.is_serial() {
+            serial.get_or_insert_with(|| config.keyring().reseal_for_serial(packet, config.sealing())).clone()
+        } else {
+            Some(packet.clone())
+        };
+        frame.map(|frame| (medium, frame))
+    })
+}
+
 /// Untrusted bytes turn into meaning in a function that cannot change state.
-pub(super) fn accept<'a>(config: &crate::config::Config, bytes: &'a [u8]) -> Result<Message<'a>, DropReason> {
+pub(super) fn accept<'a>(config: &Config, bytes: &'a [u8]) -> Result<Message<'a>, DropReason> {
     let authentic = config.keyring().verify(bytes)?;
     Ok(Message::parse(authentic)?)
 }

@@ -34,6 +34,8 @@ pub enum Kind {
     StopProgram,
     /// [`Action::Persist`].
     Persist,
+    /// [`Action::Entrust`].
+    Entrust,
 }
 
 impl Kind {
@@ -54,6 +56,7 @@ impl Kind {
             Action::StartProgram { .. } => Kind::StartProgram,
             Action::StopProgram { .. } => Kind::StopProgram,
             Action::Persist { .. } => Kind::Persist,
+            Action::Entrust { .. } => Kind::Entrust,
         }
     }
 
@@ -74,6 +77,7 @@ impl Kind {
             Kind::StartProgram => "StartProgram",
             Kind::StopProgram => "StopProgram",
             Kind::Persist => "Persist",
+            Kind::Entrust => "Entrust",
         }
     }
 }

@@ -185,9 +185,14 @@ pub fn add(netlink: &mut Netlink, placed: &Placed) -> Result<Added, VipError> {
 /// With an address the kernel removes the later ones of the same network unless told otherwise (`promote_secondaries`);
 /// those are put back.
 pub fn remove(netlink: &mut Netlink, placed: &Placed) -> Result<(), VipError> {
-    let failed = |error| placed.error("removing", error);
+    remove_address(netlink, placed.address)
+}
+
+/// As [`remove`], for whoever knows no more than the address.
+pub fn remove_address(netlink: &mut Netlink, address: IpAddr) -> Result<(), VipError> {
+    let failed = |error| refused(address, "removing", error);
     let before = netlink.addresses().map_err(failed)?;
-    for entry in before.iter().filter(|entry| entry.ip == placed.address && is_ours(entry)) {
+    for entry in before.iter().filter(|entry| entry.ip == address && is_ours(entry)) {
         match netlink.remove_address(entry) {
             // Gone in between, by itself or with its interface.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::ENODEV)) => {}
@@ -230,10 +235,14 @@ impl Placed {
     }
 
     fn error(&self, action: &'static str, error: io::Error) -> VipError {
-        match error.raw_os_error() {
-            Some(libc::EPERM | libc::EACCES) => VipError::Forbidden(self.address),
-            _ => VipError::Kernel { action, address: self.address, error },
-        }
+        refused(self.address, action, error)
+    }
+}
+
+fn refused(address: IpAddr, action: &'static str, error: io::Error) -> VipError {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => VipError::Forbidden(address),
+        _ => VipError::Kernel { action, address, error },
     }
 }
 

@@ -23,7 +23,7 @@ impl Loop {
         let wake = Arc::new(mio::Waker::new(poll.registry(), WAKE).unwrap());
         let environment = vec![("HA_TEST".into(), "from us".into())];
         let registry = poll.registry().try_clone().unwrap();
-        let scripts = Scripts::new(registry, FIRST, wake, vec!["/bin".into()], environment).unwrap();
+        let scripts = Scripts::new(registry, FIRST, wake, vec!["/bin".into()], environment, None).unwrap();
         Loop { poll, signals, scripts }
     }
 

@@ -172,6 +172,11 @@ impl Serial {
         self.account(position, written);
     }
 
+    /// Whether nothing waits to be sent on any line that is open.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.lines.iter().all(|line| line.port.is_none() || (line.outbox.is_empty() && line.writing.is_none()))
+    }
+
     fn account(&mut self, position: usize, result: io::Result<()>) {
         let line = &mut self.lines[position];
         if let Err(error) = result {

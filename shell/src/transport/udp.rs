@@ -15,6 +15,8 @@
 //! system refuses to send is tried once more with a new socket, and again with each packet, but not more often than
 //! [`RETRY_MIN`], doubling to [`RETRY_MAX`].
 
+mod problem;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -35,6 +37,7 @@ use nix::sys::socket::{
 use super::address;
 use super::interface::{Interface, device, is_device, look_up};
 use crate::{clock, sys};
+pub use problem::{IpVersion, OpenError, Problem};
 
 /// The largest UDP datagram fits with room to spare; a heartbeat packet is one datagram (WIRE 13).
 const BUFFER: usize = 64 * 1024;
@@ -51,67 +54,6 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 const FULL_MAX: u32 = 20;
 /// "Low delay" of RFC 791, what 3.0.6 sets on `ucast`.
 const LOW_DELAY: i32 = 0x10;
-
-/// The version of IP that a medium uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IpVersion {
-    /// `bcast`, `mcast`, `ucast`.
-    V4,
-    /// `mcast6`, `ucast6`.
-    V6,
-}
-
-impl std::fmt::Display for IpVersion {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            IpVersion::V4 => "IPv4",
-            IpVersion::V6 => "IPv6",
-        })
-    }
-}
-
-/// What is wrong with a medium; [`OpenError`] says with which.
-#[derive(Debug, thiserror::Error)]
-pub enum Problem {
-    /// The system knows no interface of that name.
-    #[error("no such network interface")]
-    UnknownInterface,
-    /// A broadcast or multicast medium needs an address on its interface.
-    #[error("the interface has no IPv4 address")]
-    NoAddress,
-    /// Point-to-point interfaces know no broadcast.
-    #[error("the interface has no broadcast address; use ucast")]
-    NoBroadcast,
-    /// The name of a peer leads to no address of that version.
-    #[error("{0} has no {1} address")]
-    UnknownPeer(String, IpVersion),
-    /// Another program, perhaps another heartbeat, has the port.
-    #[error("UDP port {0} is in use by another program")]
-    PortBusy(u16),
-    /// The process lacks a privilege.
-    #[error("not permitted to {doing}: needs root or {capability}")]
-    NotPermitted {
-        /// What was tried.
-        doing: &'static str,
-        /// The capability that allows it.
-        capability: &'static str,
-    },
-    /// Anything else the system said.
-    #[error("{0}")]
-    System(io::Error),
-}
-
-/// A medium that cannot be opened; nothing of it or of the others stays open.
-#[derive(Debug, thiserror::Error)]
-#[error("{directive} {interface}: {problem}")]
-pub struct OpenError {
-    /// The directive of ha.cf.
-    pub directive: &'static str,
-    /// The name of the interface in ha.cf.
-    pub interface: String,
-    /// What is wrong.
-    pub problem: Problem,
-}
 
 /// A packet that came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,14 +144,7 @@ enum By {
 impl Udp {
     /// Opens all UDP media of `media`, which are those of the configuration in their order.
     pub fn open(media: &[Medium]) -> Result<Udp, OpenError> {
-        let mut udp = Udp {
-            senders: BTreeMap::new(),
-            receivers: Vec::new(),
-            next: 0,
-            buffers: vec![0; BUFFER * BATCH].into(),
-            waiting: VecDeque::with_capacity(BATCH),
-            strays: 0,
-        };
+        let mut udp = Udp::new(vec![0; BUFFER * BATCH].into());
         for (id, medium) in (0..).map(MediumId).zip(media).filter(|(_, medium)| by_udp(&medium.kind)) {
             udp.open_medium(id, medium).map_err(|problem| OpenError {
                 directive: medium.kind.directive(),
@@ -218,6 +153,29 @@ impl Udp {
             })?;
         }
         Ok(udp)
+    }
+
+    /// Opens what can be opened of the UDP media, for sending only: ports stay free for whoever receives.
+    pub(crate) fn senders(media: &[Medium]) -> Udp {
+        let mut udp = Udp::new(Box::default());
+        for (id, medium) in (0..).map(MediumId).zip(media).filter(|(_, medium)| by_udp(&medium.kind)) {
+            let opened = look_up(interface_of(&medium.kind)).and_then(|interface| open_sender(medium, interface));
+            if let Ok((socket, to)) = opened {
+                udp.senders.insert(id, Sender::new(medium, socket, to));
+            }
+        }
+        udp
+    }
+
+    fn new(buffers: Box<[u8]>) -> Udp {
+        Udp {
+            senders: BTreeMap::new(),
+            receivers: Vec::new(),
+            next: 0,
+            buffers,
+            waiting: VecDeque::with_capacity(BATCH),
+            strays: 0,
+        }
     }
 
     fn open_medium(&mut self, id: MediumId, medium: &Medium) -> Result<(), Problem> {
@@ -240,9 +198,7 @@ impl Udp {
                 _ => By::Target(to.ip()),
             },
         });
-        let sender =
-            Sender { medium: medium.clone(), socket, to, failing: None, full: 0, retry: None, sent: Sent::default() };
-        self.senders.insert(id, sender);
+        self.senders.insert(id, Sender::new(medium, socket, to));
         Ok(())
     }
 
@@ -342,6 +298,10 @@ fn interface_of(kind: &MediumKind) -> &str {
 }
 
 impl Sender {
+    fn new(medium: &Medium, socket: OwnedFd, to: SocketAddr) -> Sender {
+        Sender { medium: medium.clone(), socket, to, failing: None, full: 0, retry: None, sent: Sent::default() }
+    }
+
     fn send(&self, packet: &[u8]) -> nix::Result<()> {
         loop {
             match sendto(self.socket.as_raw_fd(), packet, &SockaddrStorage::from(self.to), MsgFlags::empty()) {
@@ -583,12 +543,6 @@ fn new_socket(version: IpVersion) -> nix::Result<OwnedFd> {
         IpVersion::V6 => AddressFamily::Inet6,
     };
     socket(family, SockType::Datagram, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)
-}
-
-impl From<Errno> for Problem {
-    fn from(errno: Errno) -> Problem {
-        Problem::System(errno.into())
-    }
 }
 
 #[cfg(test)]

@@ -234,6 +234,7 @@ fn action_text(action: &Action) -> Option<String> {
         | Action::RunResource { .. }
         | Action::FireArp { .. }
         | Action::Allow { .. }
+        | Action::Entrust { .. }
         | Action::StartProgram { .. } => None,
     }
 }

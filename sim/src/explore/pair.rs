@@ -279,7 +279,7 @@ impl Pair {
                 Action::Report(event) => watch.said(host, &event),
                 Action::Exit(_) => wrong("ends on its own"),
                 Action::Reply { .. } => wrong("answers a client that asked nothing"),
-                Action::ArmTimer { .. } | Action::FireArp { .. } | Action::Door(_) => {}
+                Action::ArmTimer { .. } | Action::FireArp { .. } | Action::Door(_) | Action::Entrust { .. } => {}
                 Action::Tell { .. } | Action::Allow { .. } | Action::Dismiss { .. } => wrong("talks to nobody"),
                 Action::StartProgram { .. } | Action::StopProgram { .. } => wrong("runs a program of nobody"),
                 Action::Persist { .. } => wrong("writes about members, of whom nobody came or left"),

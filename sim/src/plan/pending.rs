@@ -3,7 +3,6 @@
 //! They are written with what is wanted, and run with all others. One that starts to pass fails the tests until it is
 //! taken off this list, so that the list never grows old.
 
-const GUARD: &str = "needs the resource manager: a guard process that outlives the daemon";
 const CLEAN_START: &str = "needs the resource manager: what runs already at the start must be found and cleaned up";
 const BAD_AUTH: &str =
     "needs the resource manager: a peer heard only with bad signatures lives, nothing is taken from it";
@@ -15,8 +14,6 @@ const IPFAIL: &str = "needs the resource manager: connectivity to ping nodes dec
 pub const PENDING: &[(&str, &str)] = &[
     ("S7", BAD_AUTH),
     ("S10", CLEAN_START),
-    ("F14", GUARD),
-    ("F15", CLEAN_START),
     ("P10", FENCING),
     ("P11", FENCING),
     ("P12", FENCING),

@@ -21,7 +21,7 @@
 //! clock NODE drift PPM              its clocks run that much fast (or slow, if negative)
 //! clock NODE offset SECONDS         its wall clock is off
 //! lag NODE TIME                     every turn of its daemon begins up to that much late
-//! guard NODE TIME                   that long after its daemon died, a guard process takes away what it ran
+//! guard NODE TIME                   that long after its daemon died, a guard takes away what it ran and says farewell
 //! watchdog NODE TIME                resets the machine when the daemon could not run for that long
 //! device NODE works|lies|fails|hangs TIME    the fencing device that resets it
 //! net [WAY] delay constant T | uniform T T | exponential MEAN | lognormal MEDIAN SIGMA | pareto LEAST EXPONENT | recorded T...

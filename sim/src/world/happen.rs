@@ -67,10 +67,14 @@ impl World {
 
     // --- daemons
 
-    fn start(&mut self, host: usize) {
+    pub(super) fn start(&mut self, host: usize) {
         if self.hosts[host].engine.is_some() || self.hosts[host].schedule == Schedule::Still {
             // As the original: somebody asked for a running heartbeat, and there is one. A machine that stands still
             // starts nothing.
+            return;
+        }
+        if self.hosts[host].is_releasing {
+            self.hosts[host].start_waits = true;
             return;
         }
         self.set_power(host, Power::On);
@@ -102,7 +106,7 @@ impl World {
         self.note_life(host, "down");
     }
 
-    fn kill(&mut self, host: usize) {
+    pub(super) fn kill(&mut self, host: usize) {
         if self.hosts[host].engine.is_none() {
             return;
         }
@@ -111,10 +115,7 @@ impl World {
         if machine.schedule != Schedule::Still {
             machine.schedule = Schedule::Runs;
         }
-        let pulse = machine.pulse;
-        if let Some(after) = machine.plan.guard {
-            self.queue.push(Reverse((self.now.plus(after), Due::Guard { host, pulse })));
-        }
+        self.wake_guard(host);
         self.count_down(host);
     }
 
@@ -200,6 +201,9 @@ impl World {
         }
         self.note(|| What::Scheduled(host, false));
         self.tell(&Fact::Scheduled(host, false));
+        if schedule == Schedule::Suspended {
+            self.watch_suspended(host);
+        }
         // A virtual watchdog stands still with its guest.
         if !clocks_too {
             self.count_down(host);
@@ -241,18 +245,6 @@ impl World {
             self.note(|| What::Device(host, text));
             self.crash(host);
             self.tell(&Fact::Happened(&Event::Crash(host)));
-        }
-    }
-
-    pub(super) fn guard(&mut self, host: usize, pulse: u64) {
-        if self.hosts[host].pulse != pulse || self.ground.power(host) != Power::On {
-            return;
-        }
-        let text = format!("the guard of {} takes away what its daemon left", self.hosts[host].name);
-        self.note(|| What::Device(host, text));
-        self.operations.retain(|(of, ..), _| *of != host);
-        for resource in 0..self.ground.resource_count() {
-            self.set_running(host, resource, None);
         }
     }
 

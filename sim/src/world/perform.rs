@@ -1,5 +1,6 @@
 //! What a node's actions do: frames go out, operations begin and end, addresses are announced.
 
+use super::guard::Entrusted;
 use super::{Due, Line, Travelling, World};
 use crate::check::Fact;
 use crate::engine::Effect;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 /// Operations on addresses are system calls; scripts are processes.
 const ADDRESS_OP: Duration = Duration::from_micros(300);
-const SCRIPT_OP: Duration = Duration::from_millis(20);
+pub(super) const SCRIPT_OP: Duration = Duration::from_millis(20);
 const STATUS_OP: Duration = Duration::from_millis(5);
 /// To a ping node and back.
 const ECHO: Duration = Duration::from_micros(400);
@@ -52,9 +53,13 @@ impl World {
                 self.said(host, event.level(), event.to_string());
             }
             Action::Persist { file, text } => self.hosts[host].write_file(file, text),
-            Action::Exit(_)
+            Action::Entrust { until, farewell, .. } => {
+                self.hosts[host].entrusted = Some(Entrusted { until, farewell });
+            }
+            // In order: there is nothing to guard any more.
+            Action::Exit(_) => self.hosts[host].entrusted = None,
             // A program of the simulator's machines neither runs nor ends, and nobody connects.
-            | Action::Door(_)
+            Action::Door(_)
             | Action::Tell { .. }
             | Action::Allow { .. }
             | Action::Dismiss { .. }
@@ -68,7 +73,7 @@ impl World {
         self.note(|| What::Said(host, level, text));
     }
 
-    fn send(&mut self, host: usize, medium: MediumId, frame: &Frame, urgency: Urgency) {
+    pub(super) fn send(&mut self, host: usize, medium: MediumId, frame: &Frame, urgency: Urgency) {
         frame.hash(&mut self.hasher);
         if self.plan.hosts[host].config.media().get(medium.index()).is_some_and(|medium| medium.kind.is_ping()) {
             return self.ping(host, medium, frame);
@@ -169,9 +174,12 @@ impl World {
     }
 
     fn quirk(&self, host: usize, run: &ResourceRun) -> Option<How> {
+        self.quirk_of(host, run.resource.word(), run.verb)
+    }
+
+    pub(super) fn quirk_of(&self, host: usize, word: &str, verb: Verb) -> Option<How> {
         let quirks = self.plan.quirks.iter().filter(|_| !self.is_calm);
-        let mut fitting = quirks
-            .filter(|quirk| quirk.host == host && quirk.verb == run.verb && quirk.resource == run.resource.word());
+        let mut fitting = quirks.filter(|quirk| quirk.host == host && quirk.verb == verb && quirk.resource == word);
         fitting.next().map(|quirk| quirk.how)
     }
 

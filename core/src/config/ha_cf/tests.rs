@@ -103,7 +103,7 @@ fn good_values_are_accepted_and_bad_ones_refused() {
         ("register_to_apphbd", &[], &["on"]),
         ("stonith", &[], &["null h1"]),
         ("stonith_host", &[], &["* null h1"]),
-        ("watchdog", &[], &["/dev/watchdog"]),
+        ("watchdog", &["/dev/watchdog"], &[]),
     ] {
         let is_error = |code: &String| code.starts_with('E');
         // Repeating what the smallest file has, or coming after its medium, is a warning of its own.
@@ -136,7 +136,6 @@ fn what_is_not_acted_on_says_so_once_a_line() {
         ("pacemaker on", "E0203"),
         ("autojoin any", "E0203"),
         ("autojoin other", "E0203"),
-        ("watchdog /dev/watchdog", "E0203"),
         ("stonith null h1 h2", "E0203"),
         ("stonith_host h1 null h2", "E0203"),
         ("keepalive", "W0103"),
@@ -327,4 +326,11 @@ fn what_is_no_program_and_no_right_is_told() {
     ] {
         assert!(codes(lines).iter().any(|found| found == code), "{lines}: {:?}", codes(lines));
     }
+}
+
+#[test]
+fn a_watchdog_that_would_come_too_late_is_said_and_two_are_refused() {
+    assert_eq!(codes("keepalive 250ms\ndeadtime 1\nwatchdog /dev/watchdog\n"), ["W0125"]);
+    assert_eq!(codes("keepalive 250ms\ndeadtime 1\n"), [""; 0]);
+    assert_eq!(codes("watchdog /dev/watchdog\nwatchdog /dev/watchdog1\n"), ["E0108"]);
 }

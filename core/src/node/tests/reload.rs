@@ -9,7 +9,7 @@ const BOTH: &str = "auth 1\n1 sha1 secret\n2 sha1 new\n";
 const SWITCHED: &str = "auth 2\n1 sha1 secret\n2 sha1 new\n";
 const NEW: &str = "auth 2\n2 sha1 new\n";
 
-fn files(which: usize, ha_cf: &str, haresources: &str, authkeys: &str) -> Input<'static> {
+pub(super) fn files(which: usize, ha_cf: &str, haresources: &str, authkeys: &str) -> Input<'static> {
     let text = |name: &str, text: &str| Text { name: name.into(), bytes: text.into() };
     let (ha_cf, haresources) = (text("ha.cf", ha_cf), text("haresources", haresources));
     let reading = Config::read(&Sources {
