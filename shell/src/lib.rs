@@ -2,6 +2,7 @@
 
 mod accounts;
 mod api;
+mod calls;
 pub mod check;
 pub mod cli;
 pub mod clock;
@@ -18,6 +19,7 @@ mod launcher;
 pub mod log;
 mod machine;
 pub mod net;
+pub mod ocf;
 pub mod pid_file;
 pub mod process;
 mod programs;

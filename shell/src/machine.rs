@@ -5,6 +5,7 @@
 
 use crate::accounts;
 use crate::api::Api;
+use crate::calls;
 use crate::clock;
 use crate::config::Loaded;
 use crate::control::{self, Asked, Control};
@@ -15,7 +16,7 @@ use crate::log::{Log, Targets};
 use crate::net::announce::Announcer;
 use crate::net::netlink::Netlink;
 use crate::net::vip::{self, Placed, VipError};
-use crate::process::{End, Finished, News, ScriptRun, Scripts};
+use crate::process::{Finished, News, Scripts};
 use crate::programs::Programs;
 use crate::status::{self, MachineStatus};
 use crate::timer::Timer;
@@ -24,7 +25,6 @@ use crate::transport::serial::Serial;
 use crate::transport::udp::{Change, Udp};
 use hb_core::config::{Config, LogConfig, Resource, VirtualIp};
 use hb_core::ids::{ClientId, MediumId, OpId};
-use hb_core::resource::script::says_running;
 use hb_core::time::Instant;
 use hb_core::{
     Accounts, Action, ArpKind, Carrier, Command, Door, Event, ExitReason, Failure, Input, Level, LoadAverage, Node,
@@ -471,14 +471,7 @@ impl Machine {
                 self.inputs.push_back(Input::OpDone { op, outcome });
             }
             Resource::Script(script) => {
-                let script = ScriptRun {
-                    op,
-                    script: script.name.clone(),
-                    args: script.args.clone(),
-                    action: run.verb.word().to_owned(),
-                    env: Vec::new(),
-                    limit: run.limit,
-                };
+                let script = calls::script_run(op, script, run.verb, run.limit);
                 self.running.insert(op, run);
                 self.parts.scripts.run(clock::now(), script);
             }
@@ -521,7 +514,7 @@ impl Machine {
             News::Started(_, line) => self.line(Level::Info, format!("Running {line}")),
             News::Finished(finished) => {
                 let Some(run) = self.running.remove(&finished.op) else { return };
-                let outcome = outcome_of(&run, &finished);
+                let outcome = calls::outcome_of(&run, &finished);
                 if let Outcome::Failed(_) = outcome {
                     self.log_output(&run, &finished);
                 }
@@ -539,28 +532,5 @@ impl Machine {
                 self.line(Level::Error, format!("{} {}: {line}", run.resource, run.verb.word()));
             }
         }
-    }
-}
-
-/// What the end of a script means (CLUSTER d.3 to d.5).
-fn outcome_of(run: &ResourceRun, finished: &Finished) -> Outcome {
-    match &finished.end {
-        // Of `status` only the output counts.
-        End::Exited(_) if run.verb == Verb::Status => {
-            if says_running(&finished.stdout) {
-                Outcome::Running
-            } else {
-                Outcome::NotRunning
-            }
-        }
-        End::Exited(0) => Outcome::Done,
-        End::Exited(code) => Outcome::Failed(Failure::ExitCode(*code)),
-        End::Killed(signal) => Outcome::Failed(Failure::Signal(*signal)),
-        End::TimedOut => {
-            let seconds = u32::try_from(run.limit.as_secs()).unwrap_or(u32::MAX);
-            Outcome::Failed(Failure::TimedOut(seconds))
-        }
-        End::NotFound => Outcome::Failed(Failure::NoScript),
-        End::NotStarted(why) => Outcome::Failed(Failure::Machine(why.clone())),
     }
 }

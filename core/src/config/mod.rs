@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`timing`] | times, CLUSTER a.3 and a.4 | [`Timing`] |
 //! | `ha_cf`, `directives` | ha.cf, CLUSTER i.1 and i.2 | nodes, media, [`Settings`] |
-//! | [`haresources`] | haresources, CLUSTER d.1 | [`Group`]s |
+//! | [`haresources`], `scripts` | haresources, CLUSTER d.1 | [`Group`]s |
 //! | [`hostcache`] | hostcache, delhostcache, WIRE 8 | who was a member before |
 //! | `roster` | | who is a member now |
 //! | [`authkeys`] | authkeys, CLUSTER i.3, WIRE 6.1 | [`Keyring`] |
@@ -28,6 +28,7 @@ pub mod hostcache;
 mod media;
 pub mod plan;
 mod roster;
+mod scripts;
 pub mod settings;
 mod text;
 pub mod timing;
@@ -40,11 +41,12 @@ use core::time::Duration;
 
 pub use clients::{ApiAuth, Program};
 pub use diagnostic::{Code, Diagnostic, FileName, Severity, Span};
-pub use haresources::{AddressClass, Group, Resource, ScriptCall, VirtualIp};
+pub use haresources::{AddressClass, Group, Resource, VirtualIp};
 pub use hostcache::{Hostcache, KnownNode};
 pub use plan::{Change, Plan, Takes};
 pub(crate) use roster::Roster;
 pub use roster::{Member, NodeConfig, NotANewNode};
+pub use scripts::{ScriptCall, ScriptClass};
 pub use settings::{Autojoin, Facility, Failback, GenerationMethod, LogConfig, Settings, UuidFrom};
 pub use timing::{Intervals, Timing, TimingError};
 
