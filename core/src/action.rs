@@ -175,15 +175,18 @@ pub enum Verb {
     Start,
     /// Stop it (d.5).
     Stop,
+    /// Ask whether it still runs here, again and again.
+    Monitor,
 }
 
 impl Verb {
-    /// The last argument of a resource script.
+    /// The word in log lines; what a script is told depends on its class, too ([`argument`](crate::resource::script::argument)).
     pub const fn word(self) -> &'static str {
         match self {
             Verb::Status => "status",
             Verb::Start => "start",
             Verb::Stop => "stop",
+            Verb::Monitor => "monitor",
         }
     }
 }

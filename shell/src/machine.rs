@@ -485,7 +485,7 @@ impl Machine {
             _ => vip::resolve(&mut self.parts.netlink, address)?,
         };
         match verb {
-            Verb::Status => {
+            Verb::Status | Verb::Monitor => {
                 let running = vip::present(&mut self.parts.netlink, &placed)? != vip::Presence::Absent;
                 return Ok(if running { Outcome::Running } else { Outcome::NotRunning });
             }

@@ -140,6 +140,7 @@ codes! {
     ApiAuthList = "E0212", "An `apiauth` line does not say who may sign on, or its client cannot be one.";
     ApiAuthAgain = "W0213", "A client has two `apiauth` lines; the last one counts.";
     TooManyPrograms = "E0214", "More than 64 programs or 256 `apiauth` lines are configured.";
+    CareOfNothing = "W0215", "A `script_limit` or `monitor` line names what haresources does not have.";
 
     GroupHome = "E0301", "The first word of a line of haresources is no configured node.";
     GroupEmpty = "W0302", "A line of haresources has no resources.";

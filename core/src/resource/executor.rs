@@ -14,6 +14,7 @@
 
 use super::announce::Announcements;
 use crate::action::{Action, ResourceRun, Verb};
+use crate::config::care::ADDRESS_LIMIT;
 use crate::config::{Config, Resource, VirtualIp};
 use crate::deadlines::Timer;
 use crate::event::Event;
@@ -26,15 +27,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// A failed stop is tried this often ...
-const STOP_ATTEMPTS: u32 = 11;
-/// ... this far apart (CLUSTER d.6).
+/// A failed stop is tried again this much later (CLUSTER d.6).
 const STOP_RETRY: Duration = Duration::from_secs(1);
-/// The time limit of start and stop scripts. *Ours*: the original has none, and a hanging script blocks it for ever
-/// (CLUSTER k.16).
-const SCRIPT_LIMIT: Duration = Duration::from_mins(5);
-/// The time limit of a script's `status`.
-const STATUS_LIMIT: Duration = Duration::from_mins(1);
 
 /// What is done with a group here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -288,7 +282,10 @@ impl Queue {
         if verb != Verb::Status {
             cx.report(Event::Running { resource: resource.to_string(), verb: verb.word() });
         }
-        let limit = if verb == Verb::Status { STATUS_LIMIT } else { SCRIPT_LIMIT };
+        let limit = match resource {
+            Resource::Address(_) => ADDRESS_LIMIT,
+            Resource::Script(_) => cx.config.limits(group).of(verb),
+        };
         cx.act(Action::RunResource { op, run: ResourceRun { group, resource: resource.clone(), verb, limit } });
     }
 
@@ -335,7 +332,7 @@ impl Queue {
                         let failure = failure_of(outcome);
                         cx.report(Event::OpFailed { resource: resource(), verb: verb.word(), failure });
                         let attempt = attempt.saturating_add(1);
-                        if attempt < STOP_ATTEMPTS {
+                        if config.stop_retries().is_none_or(|retries| attempt <= retries) {
                             cx.report(Event::StopRetry { resource: resource(), attempt });
                             self.state = State::Stopping { at, verb, attempt, failed };
                             self.pausing = true;

@@ -13,7 +13,8 @@ use crate::input::{Failure, Outcome};
 /// The last argument of a script.
 pub fn argument(class: &ScriptClass, verb: Verb) -> &'static str {
     match (class, verb) {
-        (ScriptClass::Ocf { .. }, Verb::Status) => "monitor",
+        (ScriptClass::Ocf { .. }, Verb::Status) => Verb::Monitor.word(),
+        (ScriptClass::Heartbeat | ScriptClass::Lsb, Verb::Monitor) => Verb::Status.word(),
         (_, verb) => verb.word(),
     }
 }
@@ -75,7 +76,7 @@ mod tests {
         }
         assert_eq!(outcome(&ocf, Verb::Stop, 7, b""), failed(7));
         assert_eq!(outcome(&ScriptClass::Lsb, Verb::Start, 0, b"not running"), Outcome::Done);
-        assert_eq!((argument(&ocf, Verb::Status), argument(&ScriptClass::Lsb, Verb::Status)), ("monitor", "status"));
+        assert_eq!((argument(&ocf, Verb::Status), argument(&ScriptClass::Lsb, Verb::Monitor)), ("monitor", "status"));
     }
 
     #[test]

@@ -225,8 +225,8 @@ impl Pair {
         let Operation { resource, verb, op, .. } = machine.operations.remove(at);
         let (bit, before) = (1_u64 << resource, machine.running);
         let outcome = match verb {
-            Verb::Status if before & bit != 0 => Outcome::Running,
-            Verb::Status => Outcome::NotRunning,
+            Verb::Status | Verb::Monitor if before & bit != 0 => Outcome::Running,
+            Verb::Status | Verb::Monitor => Outcome::NotRunning,
             Verb::Start => {
                 machine.running |= bit;
                 Outcome::Done

@@ -152,7 +152,7 @@ impl World {
     fn begin_operation(&mut self, host: usize, op: OpId, run: ResourceRun) {
         let usual = match (&run.resource, run.verb) {
             (Resource::Address(_), _) => ADDRESS_OP,
-            (Resource::Script(_), Verb::Status) => STATUS_OP,
+            (Resource::Script(_), Verb::Status | Verb::Monitor) => STATUS_OP,
             (Resource::Script(_), _) => SCRIPT_OP,
         };
         let takes = match self.quirk(host, &run) {
@@ -160,7 +160,7 @@ impl World {
             Some(How::Takes(time)) => time.min(run.limit),
             Some(How::Fails | How::Misreports) | None => usual,
         };
-        if run.verb != Verb::Status {
+        if !matches!(run.verb, Verb::Status | Verb::Monitor) {
             self.ground.call(host);
         }
         let life = self.hosts[host].life;
@@ -191,8 +191,8 @@ impl World {
             (_, Some(How::Takes(time))) if time > run.limit => {
                 Outcome::Failed(Failure::TimedOut(u32::try_from(run.limit.as_secs()).unwrap_or(u32::MAX)))
             }
-            (Verb::Status, _) if self.ground.runs(host, resource) => Outcome::Running,
-            (Verb::Status, _) => Outcome::NotRunning,
+            (Verb::Status | Verb::Monitor, _) if self.ground.runs(host, resource) => Outcome::Running,
+            (Verb::Status | Verb::Monitor, _) => Outcome::NotRunning,
             (verb @ (Verb::Start | Verb::Stop), quirk) => {
                 self.set_running(host, resource, (verb == Verb::Start).then_some(life));
                 if quirk == Some(How::Misreports) { Outcome::Failed(Failure::ExitCode(1)) } else { Outcome::Done }
