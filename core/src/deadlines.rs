@@ -40,6 +40,8 @@ pub(crate) enum Timer {
     Takeover,
     /// Try a failed stop again.
     StopRetry(GroupId),
+    /// Ask a resource of a running group whether it still runs.
+    Monitor(GroupId),
     /// The next round of announcements of addresses.
     Announce,
     /// Start a program again, or wait no longer for its end.

@@ -100,7 +100,7 @@ impl Run {
                 let op = known.unwrap_or(OpId(choices.int_in_range(0..=50)?));
                 self.operations.remove(&op);
                 let outcome = outcome(choices)?;
-                self.give(&Input::OpDone { op, outcome });
+                self.give(&Input::OpDone { op, outcome, said: hb_core::Transcript::default() });
             }
             12 | 13 => {
                 let which = *choices.choose(&[Which::All, Which::Local, Which::Foreign, Which::Failback])?;
@@ -140,8 +140,10 @@ impl Run {
                     assert_eq!(self.node.next_deadline().unwrap_or(Instant::FAR_FUTURE), *deadline);
                 }
                 Action::RunResource { op, run } => {
-                    let busy = self.operations.values().any(|(group, _)| *group == run.group.0);
-                    assert!(!busy, "one operation at a time in a group");
+                    let moves = |verb| matches!(verb, Verb::Start | Verb::Stop);
+                    let busy = |(group, verb): &(u16, Verb)| *group == run.group.0 && moves(*verb);
+                    let is_busy = moves(run.verb) && self.operations.values().any(busy);
+                    assert!(!is_busy, "in a group one thing moves at a time");
                     assert!(
                         self.operations.insert(*op, (run.group.0, run.verb)).is_none(),
                         "an operation's name is new"

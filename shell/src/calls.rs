@@ -6,7 +6,7 @@ use std::time::Duration;
 use hb_core::config::{Resource, ScriptCall, ScriptClass};
 use hb_core::ids::OpId;
 use hb_core::resource::script::{argument, outcome};
-use hb_core::{Failure, Outcome, ResourceRun, Verb};
+use hb_core::{Failure, Outcome, ResourceRun, Transcript, Verb};
 
 use crate::config::INIT_DIR;
 use crate::ocf;
@@ -44,4 +44,10 @@ pub(crate) fn outcome_of(run: &ResourceRun, finished: &Finished) -> Outcome {
         End::NotFound => Outcome::Failed(Failure::NoScript),
         End::NotStarted(why) => Outcome::Failed(Failure::Machine(why.clone())),
     }
+}
+
+/// What a script leaves for the log.
+pub(crate) fn transcript_of(finished: &Finished) -> Transcript {
+    let code = if let End::Exited(code) = &finished.end { Some(*code) } else { None };
+    Transcript::new(code, &finished.stdout, &finished.stderr)
 }

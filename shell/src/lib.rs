@@ -24,6 +24,7 @@ pub mod pid_file;
 pub mod process;
 mod programs;
 pub mod realtime;
+mod reboot;
 pub mod recorder;
 mod refusals;
 pub mod render;

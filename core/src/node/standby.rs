@@ -1,7 +1,7 @@
 //! Conversations about who takes which groups: what the other node says in them, how they end, what operators ask for.
 //! Read CLUSTER c.7 and c.8, WIRE 12.3 first.
 
-use super::Node;
+use super::{Node, context};
 use crate::action::{Action, Cancellation, Refusal, Response};
 use crate::deadlines::Timer;
 use crate::event::Event;
@@ -198,12 +198,16 @@ impl Node {
     // --- operators
 
     pub(super) fn on_request(&mut self, client: ClientId, request: Request) {
+        if let Request::Cleanup(group) = request {
+            return self.executor.clean(&mut context!(self), group, client);
+        }
         let to = match self.may_move() {
             Ok(to) => to,
             Err(refusal) => return self.reply(client, Response::Refused(refusal)),
         };
         let standby = |set| Intent::BeginStandby { set, to, cause: Cause::Operator(client) };
         match request {
+            Request::Cleanup(_) => {}
             Request::Standby(set) => self.carry_out(standby(holding(set))),
             // Our own groups are here already: only the others' are missing where they belong.
             Request::Takeover(Which::Failback) if self.book.hold.local => self.carry_out(standby(Holding::FOREIGN)),

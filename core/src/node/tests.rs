@@ -141,7 +141,7 @@ impl Pair {
             }
         }
         for (op, outcome) in done {
-            self.step(which, Input::OpDone { op, outcome });
+            self.step(which, Input::OpDone { op, outcome, said: crate::Transcript::default() });
         }
     }
 

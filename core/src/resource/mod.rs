@@ -12,9 +12,11 @@ pub(crate) mod announce;
 pub(crate) mod classic;
 pub(crate) mod executor;
 pub mod script;
+mod transcript;
 mod view;
 mod why;
 
-pub use executor::Doing;
+pub use executor::{Blame, Doing};
+pub use transcript::Transcript;
 pub(crate) use view::{Claim, GroupView, PeerView, Phase, View};
 pub use why::Why;

@@ -34,6 +34,8 @@ pub enum Kind {
     StopProgram,
     /// [`Action::Persist`].
     Persist,
+    /// [`Action::Reboot`].
+    Reboot,
 }
 
 impl Kind {
@@ -54,6 +56,7 @@ impl Kind {
             Action::StartProgram { .. } => Kind::StartProgram,
             Action::StopProgram { .. } => Kind::StopProgram,
             Action::Persist { .. } => Kind::Persist,
+            Action::Reboot => Kind::Reboot,
         }
     }
 
@@ -74,6 +77,7 @@ impl Kind {
             Kind::StartProgram => "StartProgram",
             Kind::StopProgram => "StopProgram",
             Kind::Persist => "Persist",
+            Kind::Reboot => "Reboot",
         }
     }
 }

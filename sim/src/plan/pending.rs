@@ -4,14 +4,12 @@
 //! taken off this list, so that the list never grows old.
 
 const GUARD: &str = "needs the resource manager: a guard process that outlives the daemon";
-const CLEAN_START: &str = "needs the resource manager: what runs already at the start must be found and cleaned up";
 const BAD_AUTH: &str =
     "needs the resource manager: a peer heard only with bad signatures lives, nothing is taken from it";
 const CONFLICT: &str = "needs the resource manager: after a partition the winner keeps what it had (native ownership)";
 const ONE_WAY: &str = "needs the resource manager: no takeover while the peer says that it hears us (native ownership)";
 const FENCING: &str = "needs the resource manager: stonith and stonith_host are refused";
 const START_FAILURE: &str = "needs the resource manager: a start that fails is tried at the next candidate";
-const SELF_FENCE: &str = "needs the resource manager: a node that cannot stop a resource must fence itself";
 const DIFFERENCE: &str = "needs the resource manager: peers must tell what their haresources list";
 const IPFAIL: &str = "needs the resource manager: connectivity to ping nodes decides nothing yet (ipfail built in)";
 const MANY: &str = "needs the resource manager: groups on more than two nodes are refused";
@@ -19,9 +17,7 @@ const MANY: &str = "needs the resource manager: groups on more than two nodes ar
 /// Name and reason.
 pub const PENDING: &[(&str, &str)] = &[
     ("S7", BAD_AUTH),
-    ("S10", CLEAN_START),
     ("F14", GUARD),
-    ("F15", CLEAN_START),
     ("P4", CONFLICT),
     ("P6", ONE_WAY),
     ("P10", FENCING),
@@ -32,7 +28,6 @@ pub const PENDING: &[(&str, &str)] = &[
     ("P15", FENCING),
     ("T15", START_FAILURE),
     ("T16", START_FAILURE),
-    ("T17", SELF_FENCE),
     ("T20", DIFFERENCE),
     ("I1", IPFAIL),
     ("I2", IPFAIL),

@@ -13,7 +13,7 @@ use hb_core::config::{MediumKind, Resource};
 use hb_core::ids::{MediumId, OpId};
 use hb_core::time::Instant;
 use hb_core::wire::serial::Outbox;
-use hb_core::{Action, Failure, Frame, Level, Outcome, ResourceRun, Urgency, Verb};
+use hb_core::{Action, Event, Failure, Frame, Level, Outcome, ResourceRun, Urgency, Verb};
 use std::cmp::Reverse;
 use std::hash::Hash as _;
 use std::time::Duration;
@@ -49,10 +49,17 @@ impl World {
             Action::Reply { response, .. } => self.note(|| What::Answered(host, response.to_string())),
             Action::Report(event) => {
                 self.tell(&Fact::Reported(host, &event));
-                self.said(host, event.level(), event.to_string());
+                if matches!(event, Event::Ran { .. }) {
+                    // What came of it is in the ground.
+                    event.to_string().hash(&mut self.hasher);
+                } else {
+                    self.said(host, event.level(), event.to_string());
+                }
             }
             Action::Persist { file, text } => self.hosts[host].write_file(file, text),
             Action::Exit(_)
+            // The machine goes down when the step is over.
+            | Action::Reboot
             // A program of the simulator's machines neither runs nor ends, and nobody connects.
             | Action::Door(_)
             | Action::Tell { .. }
