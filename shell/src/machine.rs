@@ -530,7 +530,12 @@ impl Machine {
 
     fn on_news(&mut self, news: News) {
         match news {
-            News::Started(_, line) => self.line(Level::Info, format!("Running {line}")),
+            News::Started(op, line) => {
+                // Monitors run all the time; what matters of them is what they find.
+                let is_monitor = self.running.get(&op).is_some_and(|run| run.verb == Verb::Monitor);
+                let level = if is_monitor { Level::Debug } else { Level::Info };
+                self.line(level, format!("Running {line}"));
+            }
             News::Finished(finished) => {
                 let Some(run) = self.running.remove(&finished.op) else { return };
                 let outcome = calls::outcome_of(&run, &finished);
