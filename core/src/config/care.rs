@@ -26,7 +26,7 @@ use crate::time::Millis;
 
 /// What ending a script by force takes at most once its time limit has passed: SIGTERM, two seconds, SIGKILL, two seconds.
 pub const FORCED_END: Duration = Duration::from_secs(4);
-/// What an operation on a built-in address takes at most: a few system calls.
+/// What an operation on a built-in address counts: it is a few system calls, which nothing interrupts.
 pub const ADDRESS_LIMIT: Duration = Duration::from_secs(1);
 
 /// Shorter pauses between two looks at a resource cost more than they tell.

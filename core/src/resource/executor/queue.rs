@@ -4,7 +4,6 @@ use super::health::{Health, RESTARTS_MAX, Verdict};
 use super::{Blame, Doing};
 use crate::action::Cancellation;
 use crate::action::{Action, ResourceRun, Response, Verb};
-use crate::config::care::ADDRESS_LIMIT;
 use crate::config::{Config, Resource, StopFailure, VirtualIp};
 use crate::deadlines::Timer;
 use crate::event::Event;
@@ -339,10 +338,7 @@ impl Queue {
         if matches!(verb, Verb::Start | Verb::Stop) {
             cx.report(Event::Running { resource: resource.to_string(), verb: verb.word() });
         }
-        let limit = match resource {
-            Resource::Address(_) => ADDRESS_LIMIT,
-            Resource::Script(_) => cx.config.limits(place.group).of(verb),
-        };
+        let limit = cx.config.limits(place.group).of(verb);
         let run = ResourceRun { group: place.group, resource: resource.clone(), verb, limit };
         cx.act(Action::RunResource { op: id, run });
     }
