@@ -4,7 +4,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use core::time::Duration;
 use hb_core::auth::Framing;
 use hb_core::config::{Config, SourceText, Sources};
-use hb_core::ids::{ClientId, Generation, MediumId, NodeUuid, OpId, Seq};
+use hb_core::ids::{ClientId, Generation, GroupId, MediumId, NodeUuid, OpId, Seq};
 use hb_core::time::{Instant, UnixTime};
 use hb_core::wire::message::{
     Ack, AskResources, Body, Header, Holding, Message, Nak, RepNodes, Resource, Rexmit, StandbyStep, Status, StatusWord,
@@ -104,8 +104,11 @@ impl Run {
             }
             12 | 13 => {
                 let which = *choices.choose(&[Which::All, Which::Local, Which::Foreign, Which::Failback])?;
-                let request =
-                    if bool::arbitrary(choices)? { Request::Standby(which) } else { Request::Takeover(which) };
+                let request = match choices.int_in_range(0_u8..=2)? {
+                    0 => Request::Standby(which),
+                    1 => Request::Takeover(which),
+                    _ => Request::Cleanup(GroupId(choices.int_in_range(0..=3)?)),
+                };
                 self.give(&Input::Client { client: ClientId(choices.int_in_range(0..=3)?), request });
             }
             14 => match choices.int_in_range(0_u8..=3)? {
