@@ -78,6 +78,9 @@ pub enum Action {
     Report(Event),
     /// End the process; nothing is expected from this node any more.
     Exit(ExitReason),
+    /// Reboot the machine at once, whatever else runs there: a resource cannot be stopped (`stop_failure reboot`). If the
+    /// machine cannot be rebooted the node goes on with a group that is stuck.
+    Reboot,
     /// Let clients of the API in and hear them, or not.
     Door(Door),
     /// Send a client of the API one message, in its turn; then, if so wished, a signal to its process.
@@ -188,15 +191,18 @@ pub enum Verb {
     Start,
     /// Stop it (d.5).
     Stop,
+    /// Ask whether it still runs here, again and again.
+    Monitor,
 }
 
 impl Verb {
-    /// The last argument of a resource script.
+    /// The word in log lines; what a script is told depends on its class, too ([`argument`](crate::resource::script::argument)).
     pub const fn word(self) -> &'static str {
         match self {
             Verb::Status => "status",
             Verb::Start => "start",
             Verb::Stop => "stop",
+            Verb::Monitor => "monitor",
         }
     }
 }
@@ -216,6 +222,9 @@ pub enum Response {
     /// It is done: the groups run where they were asked to.
     #[error("done")]
     Done,
+    /// What was cleaned up, or that there was nothing to.
+    #[error("{0}")]
+    Cleaned(String),
     /// It was not begun.
     #[error("refused: {0}")]
     Refused(Refusal),
@@ -251,6 +260,9 @@ pub enum Refusal {
     /// There is no haresources.
     #[error("this daemon was started without resource management")]
     Unmanaged,
+    /// haresources has no such group.
+    #[error("there is no such group")]
+    NoSuchGroup,
 }
 
 /// Why a request that was begun did not come to its end.

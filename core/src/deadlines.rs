@@ -44,6 +44,8 @@ pub(crate) enum Timer {
     /// Claims that did not come are asked for.
     Claims,
     StopRetry(GroupId),
+    /// Ask a resource of a running group whether it still runs.
+    Monitor(GroupId),
     /// The next round of announcements of addresses.
     Announce,
     /// Start a program again, or wait no longer for its end.

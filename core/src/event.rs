@@ -7,7 +7,7 @@ use crate::drop_reason::DropReason;
 use crate::ids::{Generation, OpId, Seq};
 use crate::input::{Carrier, Failure, ProgramEnd, Which};
 use crate::membership::{Liveness, MembershipChange};
-use crate::resource::Why;
+use crate::resource::{Transcript, Why};
 use crate::time::Millis;
 use alloc::string::String;
 use core::fmt;
@@ -87,10 +87,15 @@ pub enum Event {
     Acquired { group: String, took: Duration },
     Released { group: String, took: Duration },
     Running { resource: String, verb: &'static str },
-    OpFailed { resource: String, verb: &'static str, failure: Failure },
+    Ran { resource: String, verb: &'static str, outcome: &'static str, took: Duration, said: Transcript },
+    OpFailed { resource: String, verb: &'static str, failure: Failure, took: Duration, said: Transcript },
     GivingUpGroup { group: String, resource: String },
     StopRetry { resource: String, attempt: u32 },
-    StopFailed { resource: String },
+    StopFailed { resource: String, reboots: bool },
+    FoundRunning { resource: String },
+    ResourceLost { resource: String, failures: u32, failure: Failure },
+    Restarting { group: String, resource: String, restart: usize, of: usize },
+    Cleaned { group: String, why: String },
     BothOwn { whose: &'static str, node: String },
     Ownership { group: String, step: Step },
     GroupsDiffer { node: String, group: String, difference: Difference },
@@ -181,18 +186,18 @@ impl Event {
     /// How much it matters.
     pub fn level(&self) -> Level {
         use Event::{
-            Acquired, Acquiring, AllReleased, BothOwn, Changed, ClientJoined, ClientLeft, ClientRefused,
+            Acquired, Acquiring, AllReleased, BothOwn, Changed, Cleaned, ClientJoined, ClientLeft, ClientRefused,
             ClientSilenced, ClientsHeard, CommunicationUp, DeadTimeCapped, Decision, Dialect, Dropped, ForeignOp,
-            Generation, GivenUp, GivingUpGroup, GroupsDiffer, ImpossibleAck, LateHeartbeat, Link, LocalStatus, Lost,
-            Medium, Membership, NoAnswerToStarting, NoNodeList, NoStonith, NodeDead, NodeListDiffers, NodeStatus,
-            NothingMissing, OpFailed, Ownership, ProgramEnded, ProgramFatal, ProgramRespawns, ProgramStarts,
-            ProgramTooFast, Released, Releasing, ReloadWithoutKeys, Reloaded, Restart, ReturnAfterPartition, Running,
-            ShutdownBegins, ShutdownComplete, ShutdownNotice, StandbyAcquired, StandbyAnswered, StandbyAsked,
-            StandbyCancelled, StandbyIgnored, StandbyReleased, StandbyTaken, StartedOver, StopFailed, StopRetry,
-            TakeoverAsked, WokeLate,
+            FoundRunning, Generation, GivenUp, GivingUpGroup, GroupsDiffer, ImpossibleAck, LateHeartbeat, Link,
+            LocalStatus, Lost, Medium, Membership, NoAnswerToStarting, NoNodeList, NoStonith, NodeDead,
+            NodeListDiffers, NodeStatus, NothingMissing, OpFailed, Ownership, ProgramEnded, ProgramFatal,
+            ProgramRespawns, ProgramStarts, ProgramTooFast, Ran, Released, Releasing, ReloadWithoutKeys, Reloaded,
+            ResourceLost, Restart, Restarting, ReturnAfterPartition, Running, ShutdownBegins, ShutdownComplete,
+            ShutdownNotice, StandbyAcquired, StandbyAnswered, StandbyAsked, StandbyCancelled, StandbyIgnored,
+            StandbyReleased, StandbyTaken, StartedOver, StopFailed, StopRetry, TakeoverAsked, WokeLate,
         };
         match self {
-            Running { .. } => Level::Debug,
+            Running { .. } | Ran { .. } => Level::Debug,
             Generation(_)
             | LocalStatus(_)
             | CommunicationUp
@@ -210,6 +215,7 @@ impl Event {
             | Releasing { .. }
             | Acquired { .. }
             | Released { .. }
+            | Cleaned { .. }
             | StandbyAsked { .. }
             | StandbyAnswered { .. }
             | StandbyReleased { .. }
@@ -248,6 +254,9 @@ impl Event {
             | StandbyIgnored { .. }
             | StandbyCancelled { .. }
             | StopRetry { .. }
+            | OpFailed { verb: "status" | "monitor", .. }
+            | FoundRunning { .. }
+            | Restarting { .. }
             | ClientRefused { .. }
             | ClientSilenced { .. }
             | ClientsHeard(false)
@@ -260,6 +269,7 @@ impl Event {
             | ForeignOp(_)
             | ReloadWithoutKeys
             | OpFailed { .. }
+            | ResourceLost { .. }
             | BothOwn { .. }
             | ProgramTooFast { .. } => Level::Error,
             LateHeartbeat { deadtime: Some(_), .. }
@@ -280,6 +290,11 @@ impl fmt::Display for Event {
             .or_else(|Other| self.fmt_clients(f))
             .unwrap_or(Ok(()))
     }
+}
+
+/// The last lines of a script, if there are any.
+fn fmt_output(said: &Transcript, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if said.output.is_empty() { Ok(()) } else { write!(f, ": {}", said.output) }
 }
 
 /// The event belongs to another family.
@@ -417,20 +432,41 @@ impl Event {
             Event::Acquired { group, took } => write!(f, "group {group} runs here (took {} ms)", Millis(*took)),
             Event::Released { group, took } => write!(f, "group {group} is released (took {} ms)", Millis(*took)),
             Event::Running { resource, verb } => write!(f, "Running {resource} {verb}"),
-            Event::OpFailed { resource, verb, failure: failure @ Failure::NoScript } => {
+            Event::Ran { resource, verb, outcome, took, said } => {
+                write!(f, "{resource} {verb}: {outcome} after {} ms", Millis(*took))
+                    .and_then(|()| said.code.map_or(Ok(()), |code| write!(f, ", exit code {code}")))
+                    .and_then(|()| fmt_output(said, f))
+            }
+            Event::OpFailed { resource, verb, failure: failure @ Failure::NoScript, .. } => {
                 write!(f, "{failure} {resource} ({verb})")
             }
-            Event::OpFailed { resource, verb, failure } => write!(f, "{failure} from {resource} {verb}"),
+            Event::OpFailed { resource, verb, failure, took, said } => {
+                write!(f, "{failure} from {resource} {verb} after {} ms", Millis(*took))
+                    .and_then(|()| fmt_output(said, f))
+            }
             Event::GivingUpGroup { group, resource } => {
                 write!(f, "Giving up resources due to failure of {resource}: group {group} stays stopped here")
             }
             Event::StopRetry { resource, attempt } => {
                 write!(f, "Retrying failed stop operation [{resource}] (attempt {attempt})")
             }
-            Event::StopFailed { resource } => write!(
-                f,
-                "Resource STOP failure. Reboot required! [{resource}] may still run here: its group is not given to any node"
-            ),
+            Event::StopFailed { resource, reboots } => {
+                let what = if *reboots { "this machine reboots now" } else { "its group is not given to any node" };
+                write!(f, "Resource STOP failure. Reboot required! [{resource}] may still run here: {what}")
+            }
+            Event::FoundRunning { resource } => {
+                write!(f, "{resource} runs here already, or may: it is stopped before anything is claimed")
+            }
+            Event::ResourceLost { resource, failures: 1, failure } => {
+                write!(f, "{resource} ceased to run here: {failure}")
+            }
+            Event::ResourceLost { resource, failures, failure } => {
+                write!(f, "{resource} ceased to run here: {failure} ({failures} monitors in a row)")
+            }
+            Event::Restarting { group, resource, restart, of } => {
+                write!(f, "group {group} is restarted here for {resource}: restart {restart} of {of} in ten minutes")
+            }
+            Event::Cleaned { group, why } => write!(f, "cleaning up group {group}, which failed here: {why}"),
             Event::GroupsDiffer { node, group, difference: Difference::NotTheirs } => {
                 write!(f, "haresources: node {node} does not list {group}: it will not run it")
             }

@@ -1,7 +1,8 @@
 //! Everything that can happen to a node. With [`Action`](crate::Action) this is the whole boundary.
 
-use crate::ids::{ClientId, MediumId, OpId, ProgramId};
+use crate::ids::{ClientId, GroupId, MediumId, OpId, ProgramId};
 use crate::reload::Reload;
+use crate::resource::Transcript;
 use crate::time::UnixTime;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -34,6 +35,8 @@ pub enum Input<'a> {
         op: OpId,
         /// How it ended.
         outcome: Outcome,
+        /// What it left for the log.
+        said: Transcript,
     },
     /// A local client asks for something; the answer is [`Action::Reply`](crate::Action::Reply), perhaps much later.
     Client {
@@ -175,6 +178,18 @@ pub enum Outcome {
     Failed(Failure),
 }
 
+impl Outcome {
+    /// The word in log lines.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Outcome::Done => "done",
+            Outcome::Running => "it runs",
+            Outcome::NotRunning => "it does not run",
+            Outcome::Failed(_) => "failed",
+        }
+    }
+}
+
 /// Why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
@@ -204,6 +219,8 @@ pub enum Request {
     Standby(Which),
     /// Take resources from the other node (`hb_takeover`).
     Takeover(Which),
+    /// Forget that a group failed here, or try once more to stop what could not be stopped.
+    Cleanup(GroupId),
 }
 
 /// Which groups a standby or takeover is about, seen from the node where it was asked for.

@@ -16,7 +16,7 @@
 //! use hb_core::config::{Hostcache, Config, SourceText, Sources};
 //! use hb_core::ids::{Generation, NodeUuid};
 //! use hb_core::time::{Instant, UnixTime};
-//! use hb_core::{Action, Boot, Input, Node, Outcome};
+//! use hb_core::{Action, Boot, Input, Node, Outcome, Transcript, Verb};
 //!
 //! let text = |name, bytes| SourceText { name, bytes };
 //! let reading = Config::read(&Sources {
@@ -46,8 +46,14 @@
 //!         for action in node.handle(now, input) {
 //!             match action {
 //!                 Action::RunResource { op, run } => {
-//!                     started.push(run.resource.to_string());
-//!                     inputs.push(Input::OpDone { op, outcome: Outcome::Done });
+//!                     let outcome = match run.verb {
+//!                         Verb::Status | Verb::Monitor => Outcome::NotRunning,
+//!                         Verb::Start | Verb::Stop => Outcome::Done,
+//!                     };
+//!                     if run.verb == Verb::Start {
+//!                         started.push(run.resource.to_string());
+//!                     }
+//!                     inputs.push(Input::OpDone { op, outcome, said: Transcript::default() });
 //!                 }
 //!                 Action::ArmTimer { deadline } => wake_at = Some(deadline),
 //!                 _ => {} // send frames, announce addresses, write log lines ...
@@ -110,4 +116,4 @@ pub use node::{
     Boot, GroupStatus, Guarded, Heard, LinkStatus, MediumStatus, Node, NodeStatus, PingNodeStatus, Queues, Status,
 };
 pub use reload::Reload;
-pub use resource::{Doing, Why};
+pub use resource::{Blame, Doing, Transcript, Why};

@@ -239,7 +239,7 @@ impl Run {
         }
         let told = std::mem::take(&mut self.told);
         for op in done {
-            self.give(&Input::OpDone { op, outcome: Outcome::Done });
+            self.give(&Input::OpDone { op, outcome: Outcome::Done, said: hb_core::Transcript::default() });
         }
         self.told = told;
     }

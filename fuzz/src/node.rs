@@ -4,7 +4,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use core::time::Duration;
 use hb_core::auth::Framing;
 use hb_core::config::{Config, SourceText, Sources};
-use hb_core::ids::{ClientId, Generation, MediumId, NodeUuid, OpId, Seq};
+use hb_core::ids::{ClientId, Generation, GroupId, MediumId, NodeUuid, OpId, Seq};
 use hb_core::time::{Instant, UnixTime};
 use hb_core::wire::message::{
     Ack, AskResources, Body, Header, Holding, Message, Nak, RepNodes, Resource, Rexmit, StandbyStep, Status, StatusWord,
@@ -100,12 +100,15 @@ impl Run {
                 let op = known.unwrap_or(OpId(choices.int_in_range(0..=50)?));
                 self.operations.remove(&op);
                 let outcome = outcome(choices)?;
-                self.give(&Input::OpDone { op, outcome });
+                self.give(&Input::OpDone { op, outcome, said: hb_core::Transcript::default() });
             }
             12 | 13 => {
                 let which = *choices.choose(&[Which::All, Which::Local, Which::Foreign, Which::Failback])?;
-                let request =
-                    if bool::arbitrary(choices)? { Request::Standby(which) } else { Request::Takeover(which) };
+                let request = match choices.int_in_range(0_u8..=2)? {
+                    0 => Request::Standby(which),
+                    1 => Request::Takeover(which),
+                    _ => Request::Cleanup(GroupId(choices.int_in_range(0..=3)?)),
+                };
                 self.give(&Input::Client { client: ClientId(choices.int_in_range(0..=3)?), request });
             }
             14 => match choices.int_in_range(0_u8..=3)? {
@@ -140,8 +143,10 @@ impl Run {
                     assert_eq!(self.node.next_deadline().unwrap_or(Instant::FAR_FUTURE), *deadline);
                 }
                 Action::RunResource { op, run } => {
-                    let busy = self.operations.values().any(|(group, _)| *group == run.group.0);
-                    assert!(!busy, "one operation at a time in a group");
+                    let moves = |verb| matches!(verb, Verb::Start | Verb::Stop);
+                    let busy = |(group, verb): &(u16, Verb)| *group == run.group.0 && moves(*verb);
+                    let is_busy = moves(run.verb) && self.operations.values().any(busy);
+                    assert!(!is_busy, "in a group one thing moves at a time");
                     assert!(
                         self.operations.insert(*op, (run.group.0, run.verb)).is_none(),
                         "an operation's name is new"

@@ -154,6 +154,12 @@ enum Command {
     Standby(Move),
     /// Take groups from the other node and wait until they run here.
     Takeover(Move),
+    /// Forget that a group failed here, so that it may be started again, or try once more to stop one that is stuck; wait
+    /// for the outcome and print it. The exit status is 0 if the group is not failed or stuck any more, else 1.
+    Cleanup {
+        /// A group: its first resource as in haresources; of an address the part before `/` will do.
+        group: String,
+    },
     /// Say why this node did what it did with its groups, from what the flight recorder has kept; needs `hbsim`.
     Why {
         /// A group: its first resource as in haresources; of an address the part before `/` will do. All without it.
@@ -234,6 +240,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Some(Command::Status { json }) => show_status(places, *json)?,
         Some(Command::Standby(Move { set })) => order(places, "standby", set)?,
         Some(Command::Takeover(Move { set })) => order(places, "takeover", set)?,
+        Some(Command::Cleanup { group }) => cleanup(places, group)?,
         Some(Command::Why { group, authkeys }) => {
             let authkeys = authkeys.clone().unwrap_or_else(|| places.config_dir.join("authkeys"));
             why::run(&places.trace_dir(), &authkeys, group.as_deref())?
@@ -377,14 +384,22 @@ fn reload(places: &Places) -> Result<u8> {
 
 /// `standby` and `takeover`: waits for the result and prints what happened.
 fn order(places: &Places, verb: &str, set: &str) -> Result<u8> {
-    let answer = ask(places, &json!({"v": 1, "do": verb, "set": set}))?;
+    Ok(tell(&format!("{verb} {set}"), &ask(places, &json!({"v": 1, "do": verb, "set": set}))?))
+}
+
+fn cleanup(places: &Places, group: &str) -> Result<u8> {
+    Ok(tell(&format!("cleanup {group}"), &ask(places, &json!({"v": 1, "do": "cleanup", "group": group}))?))
+}
+
+/// Prints what became of an order; gives the exit status.
+fn tell(what: &str, answer: &Value) -> u8 {
     let text = answer["text"].as_str().unwrap_or("the daemon gave no reason");
-    println!("{verb} {set}: {text}");
-    Ok(match (answer["ok"] == true, answer["error"].as_str()) {
+    println!("{what}: {text}");
+    match (answer["ok"] == true, answer["error"].as_str()) {
         (true, _) => 0,
         (false, Some("not-permitted")) => code::NOT_PERMITTED,
         (false, _) => code::GENERIC,
-    })
+    }
 }
 
 #[cfg(test)]

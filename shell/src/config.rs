@@ -11,13 +11,14 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use hb_core::config::{
-    Code, Config, Diagnostic, FileName, Medium, MediumKind, Program, Reading, Resource, SourceText, Sources, Span,
+    Code, Config, Diagnostic, FileName, Medium, MediumKind, Program, Reading, Resource, ScriptClass, SourceText,
+    Sources, Span,
 };
 
 use hb_core::trace::Text;
 
 use crate::accounts;
-
+use crate::ocf::{self, is_executable};
 use crate::render::{Paint, render};
 
 /// Where 3.0.6 keeps its files.
@@ -107,9 +108,20 @@ pub fn load(dir: &Path, node: Option<&str>, manages: bool) -> Loaded {
         let groups = list.groups.iter().filter(|name| accounts::group(name).is_none()).map(|name| ("group", name));
         diagnostics.extend(users.chain(groups).map(|(kind, name)| no_account(kind, name, list.span, &ha_cf.name)));
     }
-    for resource in groups.iter().flat_map(|group| &group.resources) {
-        diagnostics.extend(check_resource(resource, dir, &haresources.name));
+    let resources = || groups.iter().flat_map(|group| &group.resources);
+    let ocf_root = ocf::root();
+    for resource in resources() {
+        diagnostics.extend(check_resource(resource, dir, &ocf_root, &haresources.name));
     }
+    let agents = resources().filter_map(|resource| match resource {
+        Resource::Script(call) => match &call.class {
+            ScriptClass::Ocf { provider } => Some((provider.as_str(), call)),
+            ScriptClass::Heartbeat | ScriptClass::Lsb => None,
+        },
+        Resource::Address(_) => None,
+    });
+    let agents = agents.filter(|(provider, call)| is_executable(&ocf::path(&ocf_root, provider, &call.name)));
+    diagnostics.extend(ocf::check(&ocf_root, agents, &haresources.name));
     let place = |file: &FileName| [&ha_cf, &haresources, &authkeys].iter().position(|source| source.name == *file);
     diagnostics.sort_by_key(|diagnostic| (place(&diagnostic.file), diagnostic.span.start));
     Loaded {
@@ -250,21 +262,23 @@ fn check_interface(interface: &str, span: Span, file: &FileName) -> Option<Diagn
     Some(problem.help(format!("it has {}", interfaces().join(", "))))
 }
 
-fn check_resource(resource: &Resource, dir: &Path, file: &FileName) -> Option<Diagnostic> {
-    match resource {
-        Resource::Address(ip) => check_interface(ip.interface.as_ref()?, ip.span, file),
-        Resource::Script(call) => {
-            let places = [dir.join("resource.d"), PathBuf::from(INIT_DIR)];
-            if places.iter().any(|place| is_executable(&place.join(&call.name))) {
-                return None;
-            }
-            let message = format!("Cannot locate resource script {}", call.name);
-            let problem = Diagnostic::new(Code::NoScript, file.clone(), call.span, message);
-            let [first, second] = places;
-            let help = format!("put an executable of that name into {} or {}", first.display(), second.display());
-            Some(problem.help(help))
-        }
+fn check_resource(resource: &Resource, dir: &Path, ocf_root: &Path, file: &FileName) -> Option<Diagnostic> {
+    let call = match resource {
+        Resource::Address(ip) => return check_interface(ip.interface.as_ref()?, ip.span, file),
+        Resource::Script(call) => call,
+    };
+    let places = match &call.class {
+        ScriptClass::Heartbeat => vec![dir.join("resource.d"), PathBuf::from(INIT_DIR)],
+        ScriptClass::Lsb => vec![PathBuf::from(INIT_DIR)],
+        ScriptClass::Ocf { provider } => vec![ocf_root.join("resource.d").join(provider)],
+    };
+    if places.iter().any(|place| is_executable(&place.join(&call.name))) {
+        return None;
     }
+    let message = format!("Cannot locate resource script {}", call.name);
+    let problem = Diagnostic::new(Code::NoScript, file.clone(), call.span, message);
+    let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+    Some(problem.help(format!("put an executable of that name into {}", places.join(" or "))))
 }
 
 /// *Ours*: 3.0.6 finds out when it starts the program.
@@ -289,10 +303,6 @@ fn check_program(program: &Program, file: &FileName) -> Option<Diagnostic> {
 fn no_account(kind: &str, name: &str, span: Span, file: &FileName) -> Diagnostic {
     let message = format!("this machine has no {kind} {name}");
     Diagnostic::new(Code::NoAccount, file.clone(), span, message).help("create it, or write another name or a number")
-}
-
-fn is_executable(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 /// The text with a question mark for each byte that is not UTF-8, so that offsets stay.

@@ -11,8 +11,8 @@
 mod member;
 
 use crate::refusals::Refusals;
-use hb_core::config::{Change, Plan};
-use hb_core::ids::ClientId;
+use hb_core::config::{Change, Config, Plan};
+use hb_core::ids::{ClientId, GroupId};
 use hb_core::{Closed, Credentials, Door, Input, Level, Request, Response, Which};
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
@@ -54,6 +54,8 @@ pub enum Asked {
     Reload,
     /// A line for everything that the node reports.
     Watch,
+    /// To clean up the group of that key.
+    Cleanup(String),
     /// To be a client of the cluster of that name.
     Join(String),
     /// To say this to the clients of that name.
@@ -78,6 +80,7 @@ struct Line {
     verb: String,
     set: Option<String>,
     name: Option<String>,
+    group: Option<String>,
     r#type: Option<String>,
     to: Option<String>,
     fields: Option<Map<String, Value>>,
@@ -454,11 +457,12 @@ fn parse(line: &[u8], may_change: bool) -> Result<Asked, Value> {
         }
         "standby" => Asked::Node(Request::Standby(set)),
         "takeover" => Asked::Node(Request::Takeover(set)),
+        "cleanup" => Asked::Cleanup(word(line.group, "group")?),
         "stop" => Asked::Stop,
         "reload" => Asked::Reload,
         verb => {
             return Err(bad(&format!(
-                "`{verb}` is none of status, watch, standby, takeover, reload, stop, join, send"
+                "`{verb}` is none of status, watch, standby, takeover, cleanup, reload, stop, join, send"
             )));
         }
     };
@@ -499,11 +503,24 @@ pub fn reloaded(result: &Result<Plan, Vec<String>>) -> Value {
 /// The answer to a standby or takeover.
 pub fn outcome(response: &Response) -> Value {
     let error = match response {
-        Response::Done => return json!({"v": VERSION, "ok": true, "text": response.to_string()}),
+        Response::Done | Response::Cleaned(_) => return json!({"v": VERSION, "ok": true, "text": response.to_string()}),
         Response::Refused(_) => "refused",
         Response::Cancelled(_) => "cancelled",
     };
     failure(error, &response.to_string())
+}
+
+/// The group of that key; of an address the part before `/` will do.
+pub(crate) fn group(config: &Config, key: &str) -> Result<GroupId, Value> {
+    let keys = || config.groups().iter().map(|group| group.key.as_str());
+    let found = keys().position(|known| known == key);
+    let found = found.or_else(|| keys().position(|known| known.split('/').next() == Some(key)));
+    found.and_then(|at| u16::try_from(at).ok()).map(GroupId).ok_or_else(|| {
+        let known: Vec<&str> = keys().take(8).collect();
+        let text =
+            format!("there is no group [{key}]; a group has the name of its first resource: {}", known.join(", "));
+        failure("no-such-group", &text)
+    })
 }
 
 #[cfg(test)]
@@ -516,11 +533,13 @@ mod tests {
         assert_eq!(ask(r#"{"v":1,"do":"status"}"#), Ok(Asked::Status));
         assert_eq!(ask(r#"{"v":1,"do":"standby","set":"local"}"#), Ok(Asked::Node(Request::Standby(Which::Local))));
         assert_eq!(ask(r#"{"v":1,"do":"reload"}"#), Ok(Asked::Reload));
+        assert_eq!(ask(r#"{"v":1,"do":"cleanup","group":"Web"}"#), Ok(Asked::Cleanup("Web".into())));
         assert_eq!(ask(r#"{"v":1,"do":"takeover"}"#), Ok(Asked::Node(Request::Takeover(Which::All))));
         for (line, phrase) in [
             (r#"{"v":2,"do":"status"}"#, "version 2"),
             (r#"{"v":1,"do":"dance"}"#, "`dance` is none of"),
             (r#"{"v":1,"do":"join"}"#, "`name` is missing"),
+            (r#"{"v":1,"do":"cleanup"}"#, "`group` is missing"),
             (r#"{"v":1,"do":"send","type":"hello","fields":{"ts":"1"}}"#, "`ts` belongs to the header"),
             (r#"{"v":1,"do":"standby","set":"some"}"#, "`some` is none of"),
             (r#"{"v":1,"do":"status","now":true}"#, "unknown field `now`"),
@@ -536,7 +555,9 @@ mod tests {
     fn a_stranger_may_look_and_not_touch() {
         assert_eq!(parse(br#"{"v":1,"do":"status"}"#, false), Ok(Asked::Status));
         assert_eq!(parse(br#"{"v":1,"do":"watch"}"#, false), Ok(Asked::Watch));
-        for verb in [&br#"{"v":1,"do":"stop"}"#[..], br#"{"v":1,"do":"reload"}"#] {
+        for verb in
+            [&br#"{"v":1,"do":"stop"}"#[..], br#"{"v":1,"do":"reload"}"#, br#"{"v":1,"do":"cleanup","group":"x"}"#]
+        {
             assert_eq!(parse(verb, false).unwrap_err()["error"], "not-permitted");
         }
     }

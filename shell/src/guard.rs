@@ -170,7 +170,7 @@ impl Guard {
 mod tests {
     use super::*;
     use hb_core::Verb;
-    use hb_core::config::{Resource, ScriptCall, Span};
+    use hb_core::config::{Resource, ScriptCall, ScriptClass, Span};
     use nix::sys::socket::recv;
 
     fn pair() -> (Guard, OwnedFd) {
@@ -180,7 +180,13 @@ mod tests {
     }
 
     fn run() -> ResourceRun {
-        let call = ScriptCall { name: "Web".into(), args: vec![], word: "Web".into(), span: Span::FILE };
+        let call = ScriptCall {
+            name: "Web".into(),
+            args: vec![],
+            class: ScriptClass::Heartbeat,
+            word: "Web".into(),
+            span: Span::FILE,
+        };
         let (resource, limit) = (Resource::Script(call), Duration::from_mins(5));
         ResourceRun { group: GroupId(0), resource, verb: Verb::Start, limit }
     }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod api;
+mod calls;
 pub mod check;
 pub mod cli;
 pub mod clock;
@@ -19,11 +20,12 @@ mod launcher;
 pub mod log;
 mod machine;
 pub mod net;
-mod operation;
+pub mod ocf;
 pub mod pid_file;
 pub mod process;
 mod programs;
 pub mod realtime;
+mod reboot;
 pub mod recorder;
 mod refusals;
 pub mod render;

@@ -79,6 +79,8 @@ enum Order {
     Line(Line),
     /// From here on lines go there.
     Turn(Targets),
+    /// Somebody waits until everything before this is written.
+    Tell(SyncSender<()>),
 }
 
 struct Line {
@@ -132,6 +134,15 @@ impl Log {
         self.shared.reopen.store(true, Ordering::Relaxed);
     }
 
+    /// Waits until all lines are written, or for `limit`.
+    pub fn flush(&self, limit: Duration) {
+        let (tell, told) = sync_channel(1);
+        if self.queue.try_send(Order::Tell(tell)).is_ok() {
+            // Late or not, nothing more can be done for them.
+            let _late = told.recv_timeout(limit);
+        }
+    }
+
     /// Waits, for two seconds at most, until all lines are written.
     pub fn close(self) {
         drop(self.queue);
@@ -168,6 +179,11 @@ impl Writer {
         for order in orders {
             let line = match order {
                 Order::Line(line) => line,
+                Order::Tell(waiting) => {
+                    // Whoever asked may wait no longer.
+                    let _late = waiting.try_send(());
+                    continue;
+                }
                 Order::Turn(targets) => match Writer::open(&self.node, &targets) {
                     Ok(writer) => {
                         self = writer;

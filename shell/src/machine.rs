@@ -5,6 +5,7 @@
 
 use crate::accounts;
 use crate::api::Api;
+use crate::calls;
 use crate::clock;
 use crate::config::Loaded;
 use crate::control::{self, Asked, Control};
@@ -16,9 +17,9 @@ use crate::log::{Log, Targets};
 use crate::net::announce::Announcer;
 use crate::net::netlink::Netlink;
 use crate::net::vip::{self, Placed, VipError};
-use crate::operation::{outcome_of, script_run};
-use crate::process::{Finished, News, Scripts};
+use crate::process::{News, Scripts};
 use crate::programs::Programs;
+use crate::reboot;
 use crate::status::{self, MachineStatus};
 use crate::timer::Timer;
 use crate::transport::icmp::Icmp;
@@ -29,7 +30,7 @@ use hb_core::ids::{ClientId, MediumId, OpId};
 use hb_core::time::Instant;
 use hb_core::{
     Accounts, Action, ArpKind, Carrier, Command, Door, Event, ExitReason, Failure, Input, Level, LoadAverage, Node,
-    Outcome, Reload, ResourceRun, Verb,
+    Outcome, Reload, Request, ResourceRun, Transcript, Verb,
 };
 use mio::{Events, Poll};
 use nix::libc::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -65,6 +66,9 @@ const SURROUNDINGS_EVERY: Duration = Duration::from_secs(5);
 
 /// Requests at the control socket between two looks at the network; the longest answer takes a tenth of a millisecond.
 const REQUESTS_PER_TURN: usize = 16;
+
+/// How long a reboot waits for the log's disk, which may be what hangs.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// What is opened before the node speaks.
 pub(crate) struct Parts {
@@ -371,6 +375,10 @@ impl Machine {
                 Asked::Watch => self.parts.control.watch(client),
                 Asked::Join(name) => self.parts.control.join(client, &name),
                 Asked::Say(message) => self.parts.control.say(client, message),
+                Asked::Cleanup(group) => match control::group(node.config(), &group) {
+                    Ok(group) => self.inputs.push_back(Input::Client { client, request: Request::Cleanup(group) }),
+                    Err(answer) => self.parts.control.answer(client, &answer),
+                },
                 Asked::Node(request) => self.inputs.push_back(Input::Client { client, request }),
                 Asked::Reload => {
                     if !self.parts.files.ask(Some(client)) {
@@ -408,6 +416,7 @@ impl Machine {
             Action::Reply { client, response } => self.parts.control.answer(client, &control::outcome(&response)),
             Action::Report(event) => self.report(&event),
             Action::Exit(reason) => self.exit = Some(reason),
+            Action::Reboot => self.reboot(),
             Action::Door(Door::Open) => {
                 self.parts.control.set_door(Door::Open);
                 if let Err(error) = self.parts.api.open() {
@@ -432,6 +441,16 @@ impl Machine {
                 }
                 self.note_guard();
             }
+        }
+    }
+
+    /// In the original's words.
+    fn reboot(&mut self) {
+        self.log.line(Level::Crit, "Killing heartbeat ungracefully!");
+        self.log.flush(LAST_WORDS);
+        if let Err(error) = reboot::now() {
+            self.log
+                .line(Level::Crit, format!("Unable to force reboot: {error}. What could not be stopped stays here."));
         }
     }
 
@@ -485,7 +504,11 @@ impl Machine {
         if run.verb == Verb::Start && self.parts.guard.as_mut().is_some_and(|guard| !guard.hold(&run)) {
             self.note_guard();
             let failure = Failure::Machine("the guard, which would undo it, does not answer".into());
-            return self.inputs.push_back(Input::OpDone { op, outcome: Outcome::Failed(failure) });
+            return self.inputs.push_back(Input::OpDone {
+                op,
+                outcome: Outcome::Failed(failure),
+                said: Transcript::default(),
+            });
         }
         match &run.resource {
             Resource::Address(address) => {
@@ -494,10 +517,10 @@ impl Machine {
                     Err(error) => Outcome::Failed(Failure::Machine(error.to_string())),
                 };
                 self.tell_guard(&run, &outcome);
-                self.inputs.push_back(Input::OpDone { op, outcome });
+                self.inputs.push_back(Input::OpDone { op, outcome, said: Transcript::default() });
             }
             Resource::Script(script) => {
-                let script = script_run(op, script, run.verb, run.limit);
+                let script = calls::script_run(op, script, run.verb, run.limit);
                 self.running.insert(op, run);
                 self.parts.scripts.run(clock::now(), script);
             }
@@ -527,11 +550,11 @@ impl Machine {
     fn run_address(&mut self, address: &VirtualIp, verb: Verb) -> Result<Outcome, VipError> {
         let placed = match self.placed.get(&address.address) {
             // Where it was put it is taken away again, whatever the routes say meanwhile.
-            Some(placed) if verb == Verb::Stop => placed.clone(),
+            Some(placed) if matches!(verb, Verb::Stop | Verb::Monitor) => placed.clone(),
             _ => vip::resolve(&mut self.parts.netlink, address)?,
         };
         match verb {
-            Verb::Status => {
+            Verb::Status | Verb::Monitor => {
                 let running = vip::present(&mut self.parts.netlink, &placed)? != vip::Presence::Absent;
                 return Ok(if running { Outcome::Running } else { Outcome::NotRunning });
             }
@@ -557,29 +580,21 @@ impl Machine {
 
     fn on_news(&mut self, news: News) {
         match news {
-            News::Started(_, line) => self.line(Level::Info, format!("Running {line}")),
+            News::Started(op, line) => {
+                // Monitors run all the time; what matters of them is what they find.
+                let is_monitor = self.running.get(&op).is_some_and(|run| run.verb == Verb::Monitor);
+                let level = if is_monitor { Level::Debug } else { Level::Info };
+                self.line(level, format!("Running {line}"));
+            }
             News::Finished(finished) => {
                 let Some(run) = self.running.remove(&finished.op) else { return };
-                let outcome = outcome_of(run.verb, run.limit, &finished);
+                let outcome = calls::outcome_of(&run, &finished);
                 if let Some(guard) = &mut self.parts.guard {
                     guard.over(finished.op);
                 }
                 self.tell_guard(&run, &outcome);
-                if let Outcome::Failed(_) = outcome {
-                    self.log_output(&run, &finished);
-                }
-                self.inputs.push_back(Input::OpDone { op: finished.op, outcome });
-            }
-        }
-    }
-
-    /// The last lines of a failed script: why it failed is usually there.
-    fn log_output(&self, run: &ResourceRun, finished: &Finished) {
-        for output in [&finished.stdout, &finished.stderr] {
-            let text = String::from_utf8_lossy(output);
-            let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-            for line in lines.iter().skip(lines.len().saturating_sub(5)) {
-                self.line(Level::Error, format!("{} {}: {line}", run.resource, run.verb.word()));
+                let said = calls::transcript_of(&finished);
+                self.inputs.push_back(Input::OpDone { op: finished.op, outcome, said });
             }
         }
     }

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::log::Log;
 use hb_core::time::Instant;
 use hb_core::trace::{Dropped, Head, State, Steps};
-use hb_core::{Action, Input, Level, Node, Reload};
+use hb_core::{Action, Input, Level, Node, Reload, Verb};
 use ring::{Ring, RingError};
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -262,9 +262,10 @@ impl Active {
             self.steps.action(action);
             self.is_notable |= match action {
                 Action::Report(event) => event.level() > Level::Debug,
-                Action::RunResource { .. }
-                | Action::Reply { .. }
+                Action::RunResource { run, .. } => run.verb != Verb::Monitor,
+                Action::Reply { .. }
                 | Action::Exit(_)
+                | Action::Reboot
                 | Action::Door(_)
                 | Action::Persist { .. }
                 | Action::StartProgram { .. }

@@ -42,7 +42,7 @@ pub fn environment(from: &Surroundings<'_>) -> Vec<(OsString, OsString)> {
     set("HA_LOGD", "no".as_ref());
     set("HA_DATEFMT", "%Y/%m/%d_%T\t".as_ref());
     set("HA_NICEFAILBACK", "yes".as_ref());
-    set("OCF_ROOT", "/usr/lib/ocf".as_ref());
+    set("OCF_ROOT", crate::ocf::root().as_ref());
     if let Some(fifo) = from.fifo {
         set("HA_FIFO", fifo.as_ref());
     }

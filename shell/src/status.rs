@@ -67,6 +67,7 @@ pub fn json(node: &Node, now: Instant, machine: &MachineStatus) -> Value {
             "since": group.since.map(|at| machine.unix_time.saturating_sub(now.since(at).as_secs())),
             "since_ms": group.since.map(ago),
             "here": group.doing.word(),
+            "failure": group.blame.map(ToString::to_string),
             "why": group.why.to_string(),
         })
     });
@@ -140,7 +141,8 @@ pub fn text(status: &Value) -> String {
     let mut groups = table(&["group", "owner", "since", "here", "why"]);
     for group in list(&status["groups"]) {
         let owner = group["owner"].as_str().unwrap_or("nobody").to_owned();
-        let (since, here) = (age(&group["since_ms"]), word(&group["here"]));
+        let failure = group["failure"].as_str().map_or_else(String::new, |failure| format!(" ({failure})"));
+        let (since, here) = (age(&group["since_ms"]), word(&group["here"]) + &failure);
         groups.add_row([word(&group["key"]), owner, since, here, word(&group["why"])]);
     }
     let _infallible = write!(out, "\n{nodes}\n");
@@ -185,10 +187,17 @@ mod tests {
             "node": "h1", "holding": "all", "stable": true, "policy": "at-least-one", "policy_text": "two owners are possible",
             "nodes": [{"name": "h1", "status": "active", "local": true, "links": []},
                       {"name": "h2", "status": "dead", "heard_ms": 12000, "links": [{"medium": "eth1", "up": false}]}],
-            "groups": [{"key": "10.0.0.1", "owner": "h1", "since_ms": 9000, "here": "running", "why": "node h2 is dead"}],
+            "groups": [{"key": "10.0.0.1", "owner": "h1", "since_ms": 9000, "here": "running", "why": "node h2 is dead"},
+                       {"key": "Web", "here": "failed", "failure": "Web start: Return code 1", "why": "-"}],
         });
         let text = text(&status);
-        for phrase in ["h1 holds all; policy at-least-one", "eth1 dead never", "node h2 is dead", "9.0 s ago"] {
+        for phrase in [
+            "h1 holds all; policy at-least-one",
+            "eth1 dead never",
+            "node h2 is dead",
+            "9.0 s ago",
+            "failed (Web start: Return code 1)",
+        ] {
             assert!(text.contains(phrase), "{phrase}:\n{text}");
         }
     }

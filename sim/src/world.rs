@@ -29,7 +29,7 @@ use hb_core::digest::StableHasher;
 use hb_core::ids::{MediumId, OpId};
 use hb_core::time::Instant;
 use hb_core::wire::serial::{Framer, Outbox};
-use hb_core::{Frame, Input, Node, Outcome, ResourceRun};
+use hb_core::{Frame, Input, Node, Outcome, ResourceRun, Transcript};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::hash::{Hash as _, Hasher as _};
@@ -389,7 +389,7 @@ impl World {
             self.hand_over(host, &packet);
         }
         while let Some((op, outcome)) = self.hosts[host].waiting.results.pop_front() {
-            self.step(host, Input::OpDone { op, outcome });
+            self.step(host, Input::OpDone { op, outcome, said: Transcript::default() });
         }
         self.rearm(host);
         if self.hosts[host].wakes_at <= self.now {
@@ -419,10 +419,11 @@ impl World {
             bytes.hash(&mut self.hasher);
         }
         let now = self.hosts[host].clock.monotonic(self.now);
-        let (mut effects, mut ended) = (0, false);
+        let (mut effects, mut ended, mut reboots) = (0, false, false);
         engine.handle(now, input, |effect| {
             effects += 1;
             ended |= matches!(effect, Effect::Do(hb_core::Action::Exit(_)));
+            reboots |= matches!(effect, Effect::Do(hb_core::Action::Reboot));
             self.perform(host, effect);
         });
         let word = if ended { "down" } else { engine.status_word() };
@@ -433,12 +434,15 @@ impl World {
         }
         self.note_life(host, word);
         self.tell(&Fact::Stepped(host, effects));
+        if reboots {
+            self.reset(host, "reboots itself");
+        }
     }
 
     /// An operation's result is there; a daemon that is not scheduled takes it up later.
     fn give_result(&mut self, host: usize, op: OpId, outcome: Outcome) {
         if self.gets_processor(host) {
-            self.step(host, Input::OpDone { op, outcome });
+            self.step(host, Input::OpDone { op, outcome, said: Transcript::default() });
         } else {
             self.hosts[host].waiting.results.push_back((op, outcome));
         }

@@ -169,7 +169,7 @@ fn a_guard_takes_away_what_its_daemon_left() {
 
 #[test]
 fn a_watchdog_that_nobody_feeds_resets_the_machine() {
-    let reset = Some((2000, "the watchdog resets h1".to_owned()));
+    let reset = Some((2000, "h1 is reset by its watchdog".to_owned()));
     for fault in ["kill", "suspend", "stall"] {
         let recording = pair(&format!("watchdog h1 2\nat 0 {fault} h1\nend 6\n"));
         assert_eq!([2000, 4000].map(|at| owners(&recording, at)), ["-", "h2"], "{fault}");

@@ -199,7 +199,7 @@ impl Lab {
             }
         }
         for op in done {
-            self.step(which, Input::OpDone { op, outcome: Outcome::Done });
+            self.step(which, Input::OpDone { op, outcome: Outcome::Done, said: hb_core::Transcript::default() });
         }
     }
 

@@ -141,6 +141,7 @@ codes! {
     ApiAuthList = "E0212", "An `apiauth` line does not say who may sign on, or its client cannot be one.";
     ApiAuthAgain = "W0213", "A client has two `apiauth` lines; the last one counts.";
     TooManyPrograms = "E0214", "More than 64 programs or 256 `apiauth` lines are configured.";
+    CareOfNothing = "W0215", "A `script_limit` or `monitor` line names what haresources does not have.";
 
     GroupHome = "E0301", "The first word of a line of haresources is no configured node.";
     GroupEmpty = "W0302", "A line of haresources has no resources.";
@@ -154,6 +155,7 @@ codes! {
     TooManyOwners = "E0310", "Resource groups are configured for more than 16 nodes.";
     ScriptName = "E0311", "The name of a resource script is not usable.";
     TooManyGroups = "E0312", "More than 1000 resource groups are configured.";
+    OcfWord = "E0313", "A word of haresources is not `ocf:PROVIDER:TYPE::name=value`, as the word of an OCF agent is.";
 
     AuthMissing = "E0401", "authkeys has no `auth` line.";
     AuthLine = "E0402", "The `auth` line of authkeys does not name an entry.";
@@ -176,6 +178,8 @@ codes! {
     NoDevice = "W0506", "The device of a `serial` line does not exist or is no terminal; the daemon tries again.";
     NoAccount = "E0507", "This machine has no such user or group.";
     NoProgram = "W0508", "The program of a `respawn` or `failfast` line does not exist or cannot be executed.";
+    OcfParameter = "E0509", "An OCF agent has no such parameter, or requires one that is not given.";
+    OcfMetadata = "W0510", "The meta-data of an OCF agent cannot be read: its parameters are not checked.";
 
     ScenarioWord = "E0601", "The first word of a line of a scenario is unknown.";
     ScenarioValue = "E0602", "A word of a scenario is none of those that may stand there.";

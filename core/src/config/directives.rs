@@ -50,6 +50,10 @@ pub(crate) enum Takes {
     Client,
     /// A client and who may be it.
     Authority,
+    /// A verb, a time, keys of groups.
+    ScriptLimit,
+    /// A time, two counts, words of haresources.
+    Monitor,
     /// Whatever; only the presence counts.
     Anything,
     /// Nothing: known from other programs or versions, and illegal.
@@ -214,6 +218,11 @@ pub(crate) static TABLE: &[Directive] = &{
         row("traditional_compression", Flag, Yes, Some("off")),
         // Ours; the default is in `Config::max_peer_deadtime`.
         row("max_peer_deadtime", Time, Yes, None),
+        // Ours, like the three that follow: docs/resources.md.
+        row("script_limit", Takes::ScriptLimit, Yes, None),
+        row("monitor", Takes::Monitor, Yes, None),
+        row("stop_retries", Number(0, 1_000_000), Yes, Some("10")),
+        row("stop_failure", Choice(&["stay", "reboot"]), Yes, Some("stay")),
         row("max_rexmit_delay", Number(1, 3_600_000), Yes, Some("250")),
         // Ours (`exclusion`).
         row("dialect", Choice(&["native", "classic"]), Yes, Some("native")),

@@ -14,19 +14,19 @@ use super::directives::{Acted, Directive, TABLE, Takes, Value, directive};
 use super::exclusion;
 use super::media::{Media, Pings};
 use super::roster::is_name;
-use super::settings::{Autojoin, Facility, Failback, GenerationMethod, LogConfig, Settings, UuidFrom};
+use super::settings::{Autojoin, Facility, Settings};
 use super::text::{Line, Word, is_blank, is_delimiter, lines, nearest};
 use super::timing::{Intervals, Timing, TimingError, parse_time};
-use super::{Medium, Member, NodeConfig, SourceText, watchdog};
-use crate::auth::Sealing;
+use super::{Medium, Member, NodeConfig, SourceText, care, watchdog};
 use crate::ids::NodeId;
-use crate::membership::START_GRACE;
-use crate::wire::{Algorithm, Compression, MsgFormat};
 
 /// Nodes of a cluster, ping nodes included (CLUSTER a.1).
 pub(super) const NODES_MAX: usize = 100;
 /// Bytes of a node's name (WIRE 14).
 pub(super) const NAME_MAX: usize = 99;
+
+/// What 3.0.6's scripts read for `stop_retries`; `env` of ha.cf may set it (CLUSTER d.6).
+const RETRIES: &str = "HA_STOPRETRYMAX";
 
 /// What ha.cf gives; `timing` and `local` are absent only if an error says why.
 pub(crate) struct HaCf {
@@ -40,6 +40,7 @@ pub(crate) struct HaCf {
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) parameters: BTreeMap<String, String>,
     pub(crate) clients: Clients,
+    pub(crate) care: care::Draft,
 }
 
 /// Reads ha.cf for the node `local_name`, which manages resources or not; nothing if it is no text.
@@ -75,6 +76,9 @@ struct Draft {
     /// Directives whose value could not be read: what follows from their absence does not follow.
     unreadable: BTreeMap<&'static str, Takes>,
     environment: BTreeMap<String, String>,
+    care: care::Draft,
+    /// The word of `env` that has [`RETRIES`].
+    retries_span: Span,
 }
 
 impl Draft {
@@ -130,6 +134,8 @@ impl Draft {
             Takes::Env => self.set_environment(&line, report),
             Takes::Client => self.clients.program(*name, &line, report),
             Takes::Authority => self.clients.authorise(&line, report),
+            Takes::ScriptLimit => self.care.script_limit(&line, report),
+            Takes::Monitor => self.care.monitor(&line, report),
             _ => {}
         }
         let is_medium = matches!(row.takes, Takes::Bcast | Takes::Ucast(_) | Takes::Mcast(_) | Takes::Serial);
@@ -267,7 +273,11 @@ impl Draft {
                 let message = format_args!("HA_{name} is no name that a shell script can read");
                 report.advise(Code::EnvironmentName, word.span, message, "use letters, digits and `_`");
             }
-            self.environment.insert(alloc::format!("HA_{name}"), value.to_string());
+            let name = alloc::format!("HA_{name}");
+            if name == RETRIES {
+                self.retries_span = word.span;
+            }
+            self.environment.insert(name, value.to_string());
         }
     }
 
@@ -325,6 +335,7 @@ impl Draft {
         let local = self.find_local(local_name, report);
         let timing = self.timing(report);
         let settings = self.settings(managed, report);
+        let care = self.care(report);
         self.check_pings(report);
         let media = core::mem::take(&mut self.media);
         let reaches_nobody = media.reaches_nobody();
@@ -359,6 +370,7 @@ impl Draft {
             ping_names,
             members: self.members,
             clients: self.clients,
+            care,
             environment: environment.into_iter().collect(),
             parameters,
         }
@@ -477,118 +489,6 @@ impl Draft {
             }
         }
     }
-
-    fn failback(&self, managed: bool, report: &mut Report) -> Failback {
-        let on = Failback::On;
-        if let Some(nice) = self.given.get("nice_failback") {
-            let to = if self.flag("nice_failback") { "off" } else { "on" };
-            let message = format_args!("nice_failback is obsolete; it acts as `auto_failback {to}`");
-            report.advise(Code::NiceFailback, nice.span, message, format_args!("write `auto_failback {to}`"));
-            if !self.given.contains_key("auto_failback") {
-                return if to == "off" { Failback::Off } else { on };
-            }
-        }
-        match self.given.get("auto_failback") {
-            None if !managed || self.unreadable.contains_key("auto_failback") => on,
-            None => {
-                let message = "auto_failback is not given; it acts as `on`: groups return when their home does";
-                report.advise(Code::AutoFailbackMissing, Span::FILE, message, "write `auto_failback on` or `off`");
-                on
-            }
-            Some(given) if self.is("auto_failback", "legacy") => {
-                let message = "auto_failback legacy is not supported; it acts as `on`";
-                report.advise(Code::AutoFailbackLegacy, given.span, message, "write `auto_failback on` or `off`");
-                on
-            }
-            Some(_) => {
-                if self.is("auto_failback", "off") {
-                    Failback::Off
-                } else {
-                    on
-                }
-            }
-        }
-    }
-
-    fn settings(&self, managed: bool, report: &mut Report) -> Settings {
-        Settings {
-            failback: self.failback(managed, report),
-            sealing: Sealing {
-                msgfmt: if self.is("msgfmt", "netstring") { MsgFormat::Netstring } else { MsgFormat::Classic },
-                compression: Compression {
-                    algorithm: if self.is("compression", "bz2") { Algorithm::Bz2 } else { Algorithm::Zlib },
-                    threshold: self.number::<usize>("compression_threshold").saturating_mul(1024),
-                    traditional: self.flag("traditional_compression"),
-                },
-            },
-            hopfudge: self.number("hopfudge"),
-            udp_port: self.udp_port(),
-            max_rexmit_delay: Duration::from_millis(self.number("max_rexmit_delay")),
-            max_peer_deadtime: self.max_peer_deadtime(report),
-            realtime: self.flag("realtime"),
-            rtprio: self.optional_number("rtprio"),
-            memreserve: self.number("memreserve"),
-            log: self.log(report),
-            autojoin: self.autojoin(),
-            native: self.is("dialect", "native"),
-            quorum: self.is("quorum", "majority"),
-            ownership: self.ownership.clone(),
-            uuid_from: if self.is("uuidfrom", "nodename") { UuidFrom::NodeName } else { UuidFrom::File },
-            generation_method: if self.is("hbgenmethod", "time") {
-                GenerationMethod::Time
-            } else {
-                GenerationMethod::File
-            },
-            cluster: self.text("cluster").unwrap_or_default(),
-            coredumps: self.flag("coredumps"),
-            coreroot: self.text("coreroot"),
-            watchdog: self.text("watchdog"),
-            conn_logd_time: self.time("conn_logd_time").unwrap_or_default(),
-        }
-    }
-
-    /// Peers have our configuration as a rule, so the limit must leave them what we announce ourselves.
-    fn max_peer_deadtime(&self, report: &mut Report) -> Option<Duration> {
-        let limit = self.time("max_peer_deadtime")?;
-        let least = self.time("deadtime").unwrap_or_default().saturating_add(START_GRACE);
-        if limit < least {
-            let message =
-                format_args!("max_peer_deadtime is less than deadtime and the {} s of a start", START_GRACE.as_secs());
-            let span = self.span_of(&["max_peer_deadtime"]);
-            report.advise(Code::IllegalValue, span, message, format_args!("write at least {}ms", least.as_millis()));
-        }
-        Some(limit)
-    }
-
-    fn log(&self, report: &mut Report) -> LogConfig {
-        let facility = self.text("logfacility");
-        let silent = !["logfile", "debugfile", "logfacility"].iter().any(|name| self.given.contains_key(name));
-        let logd = self.given.get("use_logd");
-        match logd {
-            Some(given) if silent && !self.flag("use_logd") => {
-                let message = "use_logd is off and no other log target is configured";
-                report.advise(Code::LogsNowhere, given.span, message, "add `logfacility daemon`");
-            }
-            None if silent => {
-                let message = "No log entry found in ha.cf -- use logd";
-                let help = "messages go to the system log, facility daemon; say so with `logfacility daemon`";
-                report.advise(Code::NoLogTarget, Span::FILE, message, help);
-            }
-            _ => {}
-        }
-        LogConfig {
-            logfile: self.text("logfile"),
-            debugfile: self.text("debugfile"),
-            logfacility: match facility {
-                Some(name) => Facility::named(&name),
-                None => silent.then_some(Facility::DAEMON),
-            },
-            use_logd: self.flag("use_logd"),
-            debug: self.number("debug"),
-            syslogmsgfmt: self.flag("syslogmsgfmt"),
-            log_badpack: self.flag("log_badpack"),
-        }
-    }
 }
 
 fn refuse(row: &Directive, span: Span, why: &str, report: &mut Report) {
@@ -601,6 +501,8 @@ fn not_acted_on(row: &Directive, word: Word<'_>, report: &mut Report) {
     let message = format_args!("{} is not acted on in this version", row.name);
     report.advise(Code::NotActedOn, word.span, message, "the line does no harm");
 }
+
+mod values;
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use super::address::{self, Address};
 use super::diagnostic::{Code, Report, Span};
 use super::text::{Word, is_blank, lines, nearest};
-use super::{NodeConfig, SourceText};
+use super::{NodeConfig, ScriptCall, SourceText, scripts};
 use crate::ids::NodeId;
 
 /// Groups of one file: far beyond any real one, and a number fits into [`GroupId`](crate::ids::GroupId).
@@ -41,19 +41,6 @@ pub enum Resource {
     Address(VirtualIp),
     /// A script.
     Script(ScriptCall),
-}
-
-/// A resource script and its arguments: `name::argument::argument`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ScriptCall {
-    /// The script, looked for in resource.d and then in init.d; never a path.
-    pub name: String,
-    /// The arguments before the action; never empty words.
-    pub args: Vec<String>,
-    /// The word as written.
-    pub word: String,
-    /// Where it stands.
-    pub span: Span,
 }
 
 /// An address that moves with its group (CLUSTER d.7).
@@ -115,12 +102,6 @@ impl fmt::Display for Resource {
 }
 
 impl fmt::Display for VirtualIp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.word)
-    }
-}
-
-impl fmt::Display for ScriptCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.word)
     }
@@ -229,17 +210,7 @@ fn resource(word: Word<'_>, report: &mut Report) -> Option<Resource> {
         Address::Broken => return None,
         Address::IsNot => {}
     }
-    // Empty arguments vanish in 3.0.6, whose shell splits at blanks.
-    let mut pieces = word.text.split("::");
-    let name = pieces.next().unwrap_or_default();
-    let args = pieces.filter(|piece| !piece.is_empty()).map(ToString::to_string).collect();
-    if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) || name.chars().any(char::is_control) {
-        let message = format_args!("[{name}] cannot be the name of a resource script");
-        let help = "write the name of a file in resource.d or init.d, then `::` before each argument";
-        report.advise(Code::ScriptName, word.span, message, help);
-        return None;
-    }
-    Some(Resource::Script(ScriptCall { name: name.to_string(), args, word: word.text.to_string(), span: word.span }))
+    scripts::read(word, report).map(Resource::Script)
 }
 
 /// Words and addresses of the groups read so far: where each stood first.

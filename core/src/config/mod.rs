@@ -5,7 +5,8 @@
 //! | [`timing`] | times, CLUSTER a.3 and a.4 | [`Timing`] |
 //! | `ha_cf`, `directives` | ha.cf, CLUSTER i.1 and i.2 | nodes, media, [`Settings`] |
 //! | [`exclusion`] | who may start a group, OWNERSHIP 3 and 5 | what the native rule asks for |
-//! | [`haresources`] | haresources, CLUSTER d.1 | [`Group`]s |
+//! | [`haresources`], `scripts` | haresources, CLUSTER d.1 | [`Group`]s |
+//! | [`care`] | ha.cf, *ours* | [`Limits`], [`Monitor`]s, what happens when a stop fails |
 //! | [`hostcache`] | hostcache, delhostcache, WIRE 8 | who was a member before |
 //! | `roster` | | who is a member now |
 //! | [`authkeys`] | authkeys, CLUSTER i.3, WIRE 6.1 | [`Keyring`] |
@@ -20,6 +21,7 @@
 
 mod address;
 pub mod authkeys;
+pub mod care;
 pub mod clients;
 pub mod diagnostic;
 mod directives;
@@ -30,6 +32,7 @@ pub mod hostcache;
 mod media;
 pub mod plan;
 mod roster;
+mod scripts;
 pub mod settings;
 mod text;
 pub mod timing;
@@ -41,19 +44,21 @@ use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
+pub use care::{Limits, Monitor, StopFailure};
 pub use clients::{ApiAuth, Program};
 pub use diagnostic::{Code, Diagnostic, FileName, Severity, Span};
-pub use haresources::{AddressClass, Group, Resource, ScriptCall, VirtualIp};
+pub use haresources::{AddressClass, Group, Resource, VirtualIp};
 pub use hostcache::{Hostcache, KnownNode};
 pub use plan::{Change, Plan, Takes};
 pub(crate) use roster::Roster;
 pub use roster::{Member, NodeConfig, NotANewNode};
+pub use scripts::{ScriptCall, ScriptClass};
 pub use settings::{Autojoin, Facility, Failback, GenerationMethod, LogConfig, Settings, UuidFrom};
 pub use timing::{Intervals, Timing, TimingError};
 
 use self::diagnostic::Report;
 use crate::auth::{Keyring, Sealing};
-use crate::ids::NodeId;
+use crate::ids::{GroupId, NodeId};
 
 /// One text and the name by which messages call it.
 #[derive(Clone, Copy, Debug)]
@@ -285,6 +290,7 @@ pub struct Config {
     environment: Vec<(String, String)>,
     parameters: BTreeMap<String, String>,
     clients: clients::Clients,
+    care: care::Care,
 }
 
 impl Config {
@@ -293,12 +299,18 @@ impl Config {
         let mut report = Report::new(sources.ha_cf.name);
         let ha_cf = ha_cf::read(sources.ha_cf, sources.local_name, sources.haresources.is_some(), &mut report);
         let mut diagnostics = report.finish();
+        let mut later = Report::new(sources.ha_cf.name);
 
         let nodes = ha_cf.as_ref().map_or(&[][..], |ha_cf| &ha_cf.nodes);
         let mut groups = Vec::new();
         if let Some(source) = sources.haresources {
             let mut report = Report::new(source.name);
             groups = haresources::read(source, nodes, &mut report);
+            if let Some(ha_cf) = &ha_cf {
+                ha_cf.care.check(&groups, &mut later);
+            }
+            diagnostics.extend(later.finish());
+            diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
             diagnostics.extend(report.finish());
         }
         let media = ha_cf.as_ref().map(|ha_cf| ha_cf.media.clone()).unwrap_or_default();
@@ -332,6 +344,7 @@ impl Config {
             environment,
             parameters,
             clients,
+            care,
         } = ha_cf?;
         Some(Config {
             local: local?,
@@ -346,6 +359,7 @@ impl Config {
             environment,
             parameters,
             clients,
+            care: care.care,
         })
     }
 
@@ -474,6 +488,26 @@ impl Config {
         self.settings.generation_method
     }
 
+    /// How long the operations of the group's scripts may take; of an unknown group the usual ones.
+    pub fn limits(&self, group: GroupId) -> Limits {
+        self.groups.get(group.index()).map_or_else(Limits::default, |group| self.care.limits(&group.key))
+    }
+
+    /// Whether and how the resource at that place of the group is monitored.
+    pub fn monitor(&self, group: GroupId, at: usize) -> Option<Monitor> {
+        self.care.monitor(self.groups.get(group.index())?.resources.get(at)?.word())
+    }
+
+    /// How often a failed stop is tried again; `None` is for ever.
+    pub fn stop_retries(&self) -> Option<u32> {
+        self.care.stop_retries
+    }
+
+    /// What happens when a resource cannot be stopped.
+    pub fn stop_failure(&self) -> StopFailure {
+        self.care.stop_failure
+    }
+
     /// The rarely asked settings together.
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -508,63 +542,4 @@ impl Config {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sources(ha_cf: &'static str, haresources: &'static str, authkeys: &'static str) -> Sources<'static> {
-        let text = |name, text: &'static str| SourceText { name, bytes: text.as_bytes() };
-        Sources {
-            local_name: "H2",
-            ha_cf: text("ha.cf", ha_cf),
-            haresources: Some(text("haresources", haresources)),
-            authkeys: text("authkeys", authkeys),
-        }
-    }
-
-    const HA_CF: &str = "node h1 h2\nbcast eth0\nauto_failback on\nlogfacility daemon\nhopfudge 3\ndebug 7\n";
-
-    #[test]
-    fn a_good_configuration_has_no_problems_and_answers_questions() {
-        let sources = sources(HA_CF, "h1 10.0.0.1 Tst::A", "auth 1\n1 sha1 k");
-        let Reading { config, diagnostics, .. } = Config::read(&sources);
-        assert_eq!(diagnostics, []);
-        let config = config.expect("no errors");
-        assert_eq!((config.local(), config.local_name()), (NodeId(1), "h2"));
-        assert_eq!((config.node_named("H1"), config.node_named("h3")), (Some(NodeId(0)), None));
-        assert_eq!((config.ttl(), config.hopfudge()), (5, 3));
-        assert_eq!((config.parameter("debug"), config.parameter("keepalive")), (Some("7"), None));
-        assert_eq!(config.groups().len(), 1);
-        assert_eq!(config, Config::read(&sources).config.expect("no errors"));
-    }
-
-    #[test]
-    fn problems_of_all_files_come_together_and_there_is_no_configuration() {
-        let sources = sources("node h1\nbcast eth0\nfoo bar\n", "h7 10.0.0.1", "auth 2\n1 sha1 k");
-        let Reading { config, diagnostics, .. } = Config::read(&sources);
-        assert_eq!(config, None);
-        let errors: Vec<_> = diagnostics.iter().filter(|one| one.is_error()).map(|one| one.code).collect();
-        assert_eq!(errors, [Code::LocalNodeMissing, Code::IllegalDirective, Code::GroupHome, Code::AuthKeyNotFound]);
-    }
-
-    #[test]
-    fn a_file_of_nothing_but_mistakes_is_given_up_early() {
-        let text = alloc::string::String::from("keepalvie 1\n").repeat(80_000);
-        let mut sources = sources("", "", "");
-        sources.ha_cf.bytes = text.as_bytes();
-        let listed = Config::read(&sources).diagnostics.iter().filter(|one| one.file.0 == "ha.cf").count();
-        assert_eq!(listed, 201);
-    }
-
-    #[test]
-    fn what_could_be_read_is_there_beside_errors() {
-        let sources = sources("node h1\nbcast eth0\nfoo bar\n", "h7 10.0.0.1", "");
-        let reading = Config::read(&sources);
-        assert_eq!((reading.media.len(), reading.groups.len()), (1, 1));
-    }
-
-    #[test]
-    fn without_haresources_there_are_no_groups() {
-        let sources = Sources { haresources: None, ..sources(HA_CF, "", "auth 1\n1 sha1 k") };
-        assert!(Config::read(&sources).config.expect("no errors").groups().is_empty());
-    }
-}
+mod tests;

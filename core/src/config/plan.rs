@@ -4,7 +4,7 @@
 //! |---|---|
 //! | authkeys; times; `auto_failback` | nodes and the name of this one, media, groups |
 //! | how messages are written and repaired; `autojoin` | identity, scheduling and memory of the process |
-//! | where log lines go; `apiauth` | programs beside the daemon, what scripts find in their environment |
+//! | time limits, monitors, failed stops; where log lines go; `apiauth` | programs beside the daemon, what scripts find in their environment |
 //!
 //! Groups wait: their state is kept by position, and one that is taken away would have to be stopped first on whichever
 //! node runs it.
@@ -13,7 +13,7 @@
 //! waits, and between that and the new one nothing else.
 
 use super::exclusion::Ownership;
-use super::{Config, LogConfig, Settings, clients::Clients};
+use super::{Config, LogConfig, Settings, care::Care, clients::Clients};
 use crate::config::{ApiAuth, Facility, Failback, Group, Medium, MediumKind, Program};
 use crate::time::Millis;
 use crate::wire::MsgFormat;
@@ -80,7 +80,7 @@ const SCRIPTS: &str = "scripts get it from the daemon's start on";
 const OWNERS: &str = "who may own a group must not change while somebody does";
 
 /// Single-valued directives that count at once.
-const LIVE: [&str; 21] = [
+const LIVE: [&str; 23] = [
     "autojoin",
     "keepalive",
     "deadtime",
@@ -96,6 +96,8 @@ const LIVE: [&str; 21] = [
     "hopfudge",
     "max_rexmit_delay",
     "max_peer_deadtime",
+    "stop_retries",
+    "stop_failure",
     "logfile",
     "debugfile",
     "logfacility",
@@ -143,6 +145,7 @@ impl Plan {
             environment,
             parameters,
             clients,
+            care,
         } = old;
         plan.keys(old, new);
         let times = [
@@ -156,6 +159,10 @@ impl Plan {
             plan.value(what, Takes::Now, &millis(old), &millis(new));
         }
         plan.settings(settings, &new.settings);
+        plan.list("script_limit, monitor", Takes::Now, &care.lines(), &new.care.lines());
+        let retries = |care: &Care| care.stop_retries.map_or_else(|| "for ever".into(), |retries| retries.to_string());
+        plan.value("stop_retries", Takes::Now, &retries(care), &retries(&new.care));
+        plan.value("stop_failure", Takes::Now, care.stop_failure.word(), new.care.stop_failure.word());
         plan.value("the name of this node", Takes::Restart(IDENTITY), old.local_name(), new.local_name());
         plan.list("node", Takes::Restart(NODES), &old.names_of_ha_cf(), &new.names_of_ha_cf());
         plan.list("media", Takes::Restart(MEDIA), &lines(media, medium_line), &lines(&new.media, medium_line));
@@ -383,6 +390,7 @@ impl Config {
             environment,
             parameters,
             clients: Clients { programs, api_auth: _ },
+            care: _,
         } = self;
         let Settings {
             failback: _,
@@ -448,6 +456,7 @@ impl Config {
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
             clients: Clients { programs: programs.clone(), api_auth: new.clients.api_auth.clone() },
+            care: new.care.clone(),
         }
     }
 
@@ -538,84 +547,4 @@ fn program_line(program: &Program) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{SourceText, Sources};
-
-    fn config(ha_cf: &str, haresources: &str, authkeys: &str) -> Config {
-        let text = |name, text: &'static str| SourceText { name, bytes: text.as_bytes() };
-        let leak = |text: &str| &*alloc::boxed::Box::leak(text.to_string().into_boxed_str());
-        let sources = Sources {
-            local_name: "h1",
-            ha_cf: text("ha.cf", leak(ha_cf)),
-            haresources: Some(text("haresources", leak(haresources))),
-            authkeys: text("authkeys", leak(authkeys)),
-        };
-        let reading = Config::read(&sources);
-        reading.config.unwrap_or_else(|| panic!("{:?}", reading.diagnostics))
-    }
-
-    const HA_CF: &str = "node h1 h2\nbcast eth1\nkeepalive 1\ndeadtime 10\nauto_failback on\nlogfacility none\n";
-    const KEYS: &str = "auth 1\n1 sha1 one\n";
-
-    fn between(old: &Config, new: &Config) -> String {
-        let renewed = old.renewed(new);
-        assert_eq!(Plan::between(old, &renewed).waiting().count(), 0);
-        assert_eq!(Plan::between(&renewed, new).applied().count(), 0);
-        assert_eq!(Plan::between(old, old), Plan::default());
-        Plan::between(old, new).to_string()
-    }
-
-    #[test]
-    fn what_is_written_otherwise_is_no_change() {
-        let old = config(HA_CF, "h1 10.0.0.1\n", KEYS);
-        let new = "# a comment\nbcast  eth1\nkeepalive 1000ms\nnode h1\nnode h2\ndeadtime 10\nauto_failback on\nlogfacility none\n";
-        assert_eq!(between(&old, &config(new, "\n# more\nh1   10.0.0.1\n", "#\nauth 1\n1 sha1 one")), "");
-    }
-
-    #[test]
-    fn keys_and_times_are_applied_and_secrets_are_not_told() {
-        let old = config(HA_CF, "", "auth 1\n1 sha1 one\n3 md5 three\n");
-        let new = HA_CF.replace("deadtime 10", "deadtime 20").replace("failback on", "failback off");
-        let new = config(&new, "", "auth 2\n1 sha1 swordfish\n2 sha1 two\n");
-        assert_eq!(
-            between(&old, &new),
-            "authkeys 1: sha1 becomes sha1 with another secret\n\
-             authkeys 3: md5 is taken away\n\
-             authkeys 2: sha1 is added\n\
-             auth: 1 becomes 2\n\
-             warntime: 5000 ms becomes 10000 ms\n\
-             deadtime: 10000 ms becomes 20000 ms\n\
-             deadping: 10000 ms becomes 20000 ms\n\
-             auto_failback: on becomes off\n"
-        );
-        let renewed = old.renewed(&new);
-        assert_eq!((renewed.timing(), renewed.keyring()), (new.timing(), new.keyring()));
-        assert_eq!(renewed.parameter("deadtime"), Some("20"));
-    }
-
-    #[test]
-    fn what_is_opened_at_the_start_waits_and_says_why() {
-        let old = config(HA_CF, "h1 10.0.0.1\n", KEYS);
-        let new = HA_CF
-            .replace("eth1", "eth1 eth2")
-            .replace("node h1 h2", "node h2 h1\nudpport 700\nenv X=1\nrespawn root /bin/x");
-        let new = config(&new, "h1 10.0.0.1 Web\n", KEYS);
-        let plan = between(&old, &new);
-        for line in [
-            "node: h1, h2 becomes h2, h1; waits for a restart: ha.cf names the members",
-            "media: bcast eth1, port 694 is taken away; waits for a restart: media are opened at the start\n",
-            "media: bcast eth2, port 700 is added; waits",
-            "haresources: h1 10.0.0.1 is taken away; waits",
-            "haresources: h1 10.0.0.1 Web is added; waits",
-            "udpport: 694 becomes 700; waits",
-            "respawn, failfast: respawn root /bin/x is added; waits",
-            "env: X=1 is added; waits",
-        ] {
-            assert!(plan.contains(line), "{line} is not in\n{plan}");
-        }
-        let renewed = old.renewed(&new);
-        assert_eq!((renewed.nodes(), renewed.media(), renewed.groups()), (old.nodes(), old.media(), old.groups()));
-        assert_eq!(renewed.parameter("udpport"), None);
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! Our own start and end, heartbeats, the life and death of others. Read WIRE 10 and CLUSTER a, b first.
 
-use super::{Node, dialect};
+use super::{Node, context, dialect};
 use crate::action::{Action, Cancellation, ExitReason};
 use crate::config::Autojoin;
 use crate::deadlines::Timer;
@@ -34,6 +34,7 @@ impl Node {
             self.deadlines.set(Timer::Autojoin, self.started.plus(self.config.timing().initdead()));
         }
         self.begin_keeping_members();
+        self.executor.probe(&mut context!(self));
         self.go_on_joining();
     }
 

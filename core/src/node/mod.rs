@@ -142,6 +142,19 @@ pub(crate) struct Context<'a> {
     actions: &'a mut Vec<Action>,
 }
 
+#[cfg(test)]
+impl<'a> Context<'a> {
+    /// Of what a test has.
+    pub(crate) fn new(
+        now: Instant,
+        config: &'a Config,
+        deadlines: &'a mut Deadlines,
+        actions: &'a mut Vec<Action>,
+    ) -> Context<'a> {
+        Context { now, config, deadlines, actions }
+    }
+}
+
 impl Context<'_> {
     pub(crate) fn act(&mut self, action: Action) {
         self.actions.push(action);
@@ -223,7 +236,7 @@ impl Node {
                 self.run_due_deadlines();
             }
             Input::Carrier { medium, carrier } => self.on_carrier(medium, carrier),
-            Input::OpDone { op, outcome } => self.executor.on_done(&mut context!(self), op, outcome),
+            Input::OpDone { op, outcome, said } => self.executor.on_done(&mut context!(self), op, outcome, said),
             Input::Client { client, request } => self.on_request(client, request),
             Input::Operator(Command::Stop) => self.begin_stop(),
             Input::WallClock(time) => *self.wall_clock = (*self.now, time),
@@ -286,6 +299,7 @@ impl Node {
                 Timer::Ownership => {}
                 Timer::Claims => self.ask_for_claims(),
                 Timer::StopRetry(group) => self.executor.on_retry(&mut context!(self), group),
+                Timer::Monitor(group) => self.executor.on_monitor(&mut context!(self), group),
                 Timer::Announce => self.executor.on_announce(&mut context!(self)),
                 Timer::Doubt => self.end_doubt(),
                 Timer::Program(program) => self.on_program_timer(program),

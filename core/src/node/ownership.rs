@@ -634,7 +634,8 @@ fn said(view: &View, group: &GroupView<'_>) -> Said {
         Doing::Stopped => Claimed::Stopped,
         Doing::Starting => Claimed::Starting,
         Doing::Running => Claimed::Running,
-        Doing::Stopping | Doing::Stuck => Claimed::Stopping,
+        // Until it is known what an earlier life left here the others wait (OWNERSHIP 1).
+        Doing::Stopping | Doing::Stuck | Doing::Probing => Claimed::Stopping,
         Doing::Failed => Claimed::Failed,
     };
     Said {

@@ -3,7 +3,7 @@
 //! Nothing is decided anew by a reload itself; the rules go on with the new values, in the same step. What can be
 //! applied, and why not the rest, is in [`Plan`](crate::config::plan).
 
-use super::Node;
+use super::{Node, context};
 use crate::action::Frame;
 use crate::config::Plan;
 use crate::digest::Constant;
@@ -27,6 +27,7 @@ impl Node {
         if before.keyring() != self.config.keyring() {
             self.sign_anew();
         }
+        self.executor.renew(&mut context!(self));
         if before.timing() != self.config.timing() {
             self.count_anew();
         }

@@ -63,6 +63,7 @@ impl Node {
     /// What the rule book may see.
     pub(super) fn view(&self) -> View {
         let phase = match self.life {
+            Lifecycle::Active if self.executor.is_probing() => Phase::Joining,
             Lifecycle::Active if self.vigil == Vigil::Doubting => Phase::Doubting,
             Lifecycle::Active => Phase::Active,
             Lifecycle::Stopping => Phase::Stopping,

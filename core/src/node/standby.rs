@@ -1,7 +1,7 @@
 //! Conversations about who takes which groups: what the other node says in them, how they end, what operators ask for.
 //! Read CLUSTER c.7 and c.8, WIRE 12.3 first.
 
-use super::Node;
+use super::{Node, context};
 use crate::action::{Action, Cancellation, Refusal, Response};
 use crate::deadlines::Timer;
 use crate::event::Event;
@@ -198,6 +198,9 @@ impl Node {
     // --- operators
 
     pub(super) fn on_request(&mut self, client: ClientId, request: Request) {
+        if let Request::Cleanup(group) = request {
+            return self.executor.clean(&mut context!(self), group, client);
+        }
         if self.ledger.rules {
             return self.on_move(client, request);
         }
@@ -207,6 +210,7 @@ impl Node {
         };
         let standby = |set| Intent::BeginStandby { set, to, cause: Cause::Operator(client) };
         match request {
+            Request::Cleanup(_) => {}
             Request::Standby(set) => self.carry_out(standby(holding(set))),
             // Our own groups are here already: only the others' are missing where they belong.
             Request::Takeover(Which::Failback) if self.book.hold.local => self.carry_out(standby(Holding::FOREIGN)),

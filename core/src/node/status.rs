@@ -5,7 +5,7 @@ use crate::drop_reason::DropKind;
 use crate::ids::{Generation, GroupId, NodeId, NodeUuid, Seq};
 use crate::input::Carrier;
 use crate::membership::{Lifecycle, Liveness};
-use crate::resource::{Doing, Why};
+use crate::resource::{Blame, Doing, Why};
 use crate::time::Instant;
 use core::time::Duration;
 
@@ -101,6 +101,8 @@ pub struct GroupStatus<'a> {
     pub since: Option<Instant>,
     /// What is done with it here.
     pub doing: Doing,
+    /// Why it failed or is stuck here, if it is.
+    pub blame: Option<&'a Blame>,
     /// The last decision about it, or what is waited for.
     pub why: Why,
 }
@@ -226,6 +228,7 @@ impl<'a> Status<'a> {
                 owner: if held { Some(node.config.local_name()) } else { holder.map(|(name, _)| name) },
                 since: if held { evidence.map(|(_, since)| *since) } else { holder.map(|(_, since)| since) },
                 doing: node.executor.doing(id),
+                blame: node.executor.blame(id),
                 why: match evidence {
                     Some((why, _)) if held => why.clone(),
                     _ => node.why_not_here(local, holder.map(|(name, _)| name)),
@@ -272,6 +275,7 @@ impl Node {
             owner: if held.is_some() { Some(self.config.local_name()) } else { holder.map(|(name, _)| name) },
             since: held.or(holder.map(|(_, since)| since)),
             doing: self.executor.doing(id),
+            blame: self.executor.blame(id),
             why: match (held, self.evidence.of_group(id)) {
                 (Some(_), Some((why, _))) => why.clone(),
                 (Some(_), None) => Why::Preferred,

@@ -137,11 +137,12 @@ impl Pair {
                     match run.verb {
                         crate::action::Verb::Start => self.starts.push((which, word)),
                         crate::action::Verb::Stop => self.stops.push((which, word)),
-                        crate::action::Verb::Status => {}
+                        crate::action::Verb::Status | crate::action::Verb::Monitor => {}
                     }
                     let outcome = match run.verb {
                         crate::action::Verb::Start => self.start[which].clone(),
-                        _ => Outcome::Done,
+                        crate::action::Verb::Stop => Outcome::Done,
+                        crate::action::Verb::Status | crate::action::Verb::Monitor => Outcome::NotRunning,
                     };
                     done.push((op, outcome));
                 }
@@ -157,7 +158,7 @@ impl Pair {
             }
         }
         for (op, outcome) in done {
-            self.step(which, Input::OpDone { op, outcome });
+            self.step(which, Input::OpDone { op, outcome, said: crate::Transcript::default() });
         }
     }
 

@@ -2,39 +2,38 @@
 //! to d.6 first.
 //!
 //! ```text
+//! node's start: Probing --what was found is stopped--> Stopped
 //! Stopped --wanted--> Starting(0), Starting(1) ... --all started--> Running
-//! Starting(i) --start failed--> Stopping(i) ... --all stopped--> Failed --no longer wanted--> Stopped
+//! Starting(i) --start failed--> Stopping(i) ... --all stopped--> Failed --cleaned, or wanted anew--> Stopped
 //! Starting(i), Running --not wanted--> Stopping(last started) ... Stopping(0) --> Stopped
-//! Stopping(i) --10 stops failed and still running--> Stuck
+//! Running --monitor failed--> Stopping(last) ... --> Stopped --still wanted--> Starting(0), or Failed after 3 of these
+//! Stopping(i) --11 stops failed and still running--> Stuck --cleaned--> Stopping(i)
 //! ```
+//!
+//! Questions are the exception to one at a time: before a start all scripts are asked at once whether they run, while the
+//! resources before the first script are already being started, and at the node's start all resources are.
 //!
 //! Invariants:
 //! - a running operation is never abandoned: what became wrong meanwhile is corrected when it has ended,
 //! - `Stopped` and `Failed` mean that every resource that was started was stopped with success.
 
-use super::announce::Announcements;
-use crate::action::{Action, ResourceRun, Verb};
-use crate::config::{Config, Resource, VirtualIp};
-use crate::deadlines::Timer;
-use crate::event::Event;
-use crate::ids::{GroupId, OpId};
-use crate::input::{Failure, Outcome};
-use crate::mark::Aside;
-use crate::node::Context;
-use crate::time::Instant;
-use alloc::string::{String, ToString};
-use alloc::vec::Vec;
-use core::time::Duration;
+mod health;
+mod queue;
 
-/// A failed stop is tried this often ...
-const STOP_ATTEMPTS: u32 = 11;
-/// ... this far apart (CLUSTER d.6).
-const STOP_RETRY: Duration = Duration::from_secs(1);
-/// The time limit of start and stop scripts. *Ours*: the original has none, and a hanging script blocks it for ever
-/// (CLUSTER k.16).
-const SCRIPT_LIMIT: Duration = Duration::from_mins(5);
-/// The time limit of a script's `status`.
-const STATUS_LIMIT: Duration = Duration::from_mins(1);
+use self::queue::{Place, Queue};
+use super::announce::Announcements;
+use crate::action::Action;
+use crate::action::{Refusal, Response, Verb};
+use crate::config::{Config, Resource};
+use crate::event::Event;
+use crate::ids::{ClientId, GroupId, OpId};
+use crate::input::{Failure, Outcome};
+use crate::node::Context;
+use crate::resource::Transcript;
+use crate::time::Instant;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
 
 /// What is done with a group here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,16 +46,20 @@ pub enum Doing {
     Running,
     /// Its resources are being stopped, right to left.
     Stopping,
-    /// A resource could not be started; nothing of it runs.
+    /// A resource could not be started, or died again and again; nothing of it runs. It stays so until an operator has
+    /// cleaned it up, or it is wanted anew.
     Failed,
     /// A resource could not be stopped: it may still run.
     Stuck,
+    /// The node has just started and finds out what of it runs here; what does is stopped. Until then nobody knows.
+    Probing,
 }
 
 impl Doing {
     /// The word in status output.
     pub const fn word(self) -> &'static str {
         match self {
+            Doing::Probing => "probing",
             Doing::Stopped => "stopped",
             Doing::Starting => "starting",
             Doing::Running => "running",
@@ -76,43 +79,22 @@ impl Doing {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Why a group failed or is stuck.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
-enum State {
-    Stopped,
-    Failed,
-    /// Resources before `at` run.
-    Starting {
-        at: usize,
-        verb: Verb,
-    },
-    Running,
-    /// Resources above `at` are stopped; `failed` tells where this ends.
-    Stopping {
-        at: usize,
-        verb: Verb,
-        attempt: u32,
-        failed: bool,
-    },
-    Stuck {
-        at: usize,
-    },
+pub struct Blame {
+    /// The resource, as haresources writes it.
+    pub resource: String,
+    /// What it did not do.
+    pub verb: Verb,
+    /// Why not.
+    pub failure: Failure,
 }
 
-/// One group's queue.
-#[derive(Clone, Debug, Hash)]
-#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
-struct Queue {
-    wanted: bool,
-    state: State,
-    /// So many resources from the left may run although nothing started them since: one of them could not be stopped.
-    suspect: usize,
-    /// The operation under way.
-    op: Option<OpId>,
-    /// Waiting for [`Timer::StopRetry`].
-    pausing: bool,
-    /// When the state last changed between resting and moving.
-    since: Aside<Instant>,
+impl fmt::Display for Blame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.resource, self.verb.word(), self.failure)
+    }
 }
 
 /// The queues of all groups, and the announcements of addresses that came up.
@@ -126,10 +108,8 @@ pub(crate) struct Executor {
 
 impl Executor {
     pub(crate) fn new(now: Instant, config: &Config) -> Executor {
-        let queue =
-            Queue { wanted: false, state: State::Stopped, suspect: 0, op: None, pausing: false, since: Aside(now) };
         Executor {
-            queues: alloc::vec![queue; config.groups().len()],
+            queues: alloc::vec![Queue::new(now); config.groups().len()],
             last_op: OpId(0),
             announcements: Announcements::default(),
         }
@@ -147,53 +127,75 @@ impl Executor {
     }
 
     pub(crate) fn doing(&self, group: GroupId) -> Doing {
-        self.queues.get(group.index()).map_or(Doing::Stopped, |queue| match queue.state {
-            State::Stopped => Doing::Stopped,
-            State::Failed => Doing::Failed,
-            State::Starting { .. } => Doing::Starting,
-            State::Running => Doing::Running,
-            State::Stopping { .. } => Doing::Stopping,
-            State::Stuck { .. } => Doing::Stuck,
-        })
+        self.queues.get(group.index()).map_or(Doing::Stopped, Queue::doing)
+    }
+
+    /// Whether it is not known yet of every group whether it runs here: nothing may be claimed.
+    pub(crate) fn is_probing(&self) -> bool {
+        self.queues.iter().any(|queue| queue.doing() == Doing::Probing)
+    }
+
+    /// Why the group failed or is stuck here.
+    pub(crate) fn blame(&self, group: GroupId) -> Option<&Blame> {
+        self.queues.get(group.index())?.blame()
     }
 
     /// Whether the group is to run here.
     pub(crate) fn is_wanted(&self, group: GroupId) -> bool {
-        self.queues.get(group.index()).is_some_and(|queue| queue.wanted)
+        self.queues.get(group.index()).is_some_and(Queue::is_wanted)
     }
 
     /// Since when the group is in the state that [`doing`](Self::doing) tells.
     pub(crate) fn since(&self, group: GroupId) -> Instant {
-        self.queues.get(group.index()).map_or(Instant::ORIGIN, |queue| *queue.since)
+        self.queues.get(group.index()).map_or(Instant::ORIGIN, Queue::since)
     }
 
     /// Says where a group is wanted and does what can be done at once.
     pub(crate) fn want(&mut self, cx: &mut Context<'_>, group: GroupId, wanted: bool) {
+        let place = Place::of(cx.config, group);
         if let Some(queue) = self.queues.get_mut(group.index()) {
-            if queue.wanted != wanted {
-                queue.wanted = wanted;
-                queue.drive(cx, group, &mut self.last_op);
-            }
+            queue.want(cx, &place, wanted, &mut self.last_op);
             if !wanted {
                 self.announcements.end(cx, group);
             }
         }
     }
 
+    /// Finds out what of each group runs here and stops it; to be called once, when the node starts (CLUSTER k.6,
+    /// scenarios S10 and F15).
+    pub(crate) fn probe(&mut self, cx: &mut Context<'_>) {
+        for (group, queue) in (0..).map(GroupId).zip(&mut self.queues) {
+            queue.probe(cx, &Place::of(cx.config, group), &mut self.last_op);
+        }
+    }
+
+    /// Forgets that a group failed, or tries once more to stop it; `client` is answered when something has come of it.
+    pub(crate) fn clean(&mut self, cx: &mut Context<'_>, group: GroupId, client: ClientId) {
+        let place = Place::of(cx.config, group);
+        match self.queues.get_mut(group.index()) {
+            Some(queue) if queue.is_being_cleaned() => {
+                cx.act(Action::Reply { client, response: Response::Refused(Refusal::LocalFlux) });
+            }
+            Some(queue) => queue.clean(cx, &place, client, &mut self.last_op),
+            None => cx.act(Action::Reply { client, response: Response::Refused(Refusal::NoSuchGroup) }),
+        }
+    }
+
     /// Takes the result of an operation.
-    pub(crate) fn on_done(&mut self, cx: &mut Context<'_>, op: OpId, outcome: Outcome) {
-        let Some((index, queue)) = (0..).zip(&mut self.queues).find(|(_, queue)| queue.op == Some(op)) else {
+    pub(crate) fn on_done(&mut self, cx: &mut Context<'_>, op: OpId, outcome: Outcome, said: Transcript) {
+        let Some((index, queue)) = (0..).zip(&mut self.queues).find(|(_, queue)| queue.has(op)) else {
             cx.report(Event::ForeignOp(op));
             return;
         };
-        queue.op = None;
         let group = GroupId(index);
-        if let Some(address) = queue.address_up(cx.config, group, &outcome) {
+        let place = Place::of(cx.config, group);
+        if let Some(address) = queue.on_done(cx, &place, op, outcome, said) {
+            // Before anything else is begun: clients wait for the first frame.
             self.announcements.begin(cx, group, address);
         }
-        queue.on_done(cx, group, outcome);
-        queue.drive(cx, group, &mut self.last_op);
-        if self.doing(group) != Doing::Starting && self.doing(group) != Doing::Running {
+        queue.go_on(cx, &place, &mut self.last_op);
+        let doing = queue.doing();
+        if doing != Doing::Starting && doing != Doing::Running {
             // A start that failed takes back the addresses that it had put up, and what it told about them.
             self.announcements.end(cx, group);
         }
@@ -201,16 +203,9 @@ impl Executor {
 
     /// Announces the addresses of a group that are up once more: another node may have had them.
     pub(crate) fn announce(&mut self, cx: &mut Context<'_>, group: GroupId) {
-        let config = cx.config;
-        let Some(resources) = config.groups().get(group.index()).map(|group| group.resources.as_slice()) else {
-            return;
-        };
-        let up = match self.queues.get(group.index()).map(|queue| queue.state) {
-            Some(State::Running) => resources.len(),
-            Some(State::Starting { at, .. }) => at,
-            _ => 0,
-        };
-        for resource in resources.iter().take(up) {
+        let place = Place::of(cx.config, group);
+        let up = self.queues.get(group.index()).map_or(0, |queue| queue.up(place.resources.len()));
+        for resource in place.resources.iter().take(up) {
             if let Resource::Address(address) = resource {
                 self.announcements.begin(cx, group, address);
             }
@@ -230,175 +225,24 @@ impl Executor {
     /// The pause before another stop is over.
     pub(crate) fn on_retry(&mut self, cx: &mut Context<'_>, group: GroupId) {
         if let Some(queue) = self.queues.get_mut(group.index()) {
-            queue.pausing = false;
-            queue.drive(cx, group, &mut self.last_op);
+            queue.on_retry(cx, &Place::of(cx.config, group), &mut self.last_op);
+        }
+    }
+
+    /// A resource of the group is to be asked whether it still runs.
+    pub(crate) fn on_monitor(&mut self, cx: &mut Context<'_>, group: GroupId) {
+        if let Some(queue) = self.queues.get_mut(group.index()) {
+            queue.on_monitor(cx, &Place::of(cx.config, group), &mut self.last_op);
+        }
+    }
+
+    /// The configuration changed: other resources may be monitored now.
+    pub(crate) fn renew(&mut self, cx: &mut Context<'_>) {
+        for (group, queue) in (0..).map(GroupId).zip(&mut self.queues) {
+            queue.renew(cx, &Place::of(cx.config, group));
         }
     }
 }
 
-impl Queue {
-    /// The address that the operation just ended put up, if the group is still wanted.
-    fn address_up<'c>(&self, config: &'c Config, group: GroupId, outcome: &Outcome) -> Option<&'c VirtualIp> {
-        match (self.state, outcome) {
-            (State::Starting { at, verb: Verb::Start }, Outcome::Done) if self.wanted => {
-                match config.groups().get(group.index())?.resources.get(at)? {
-                    Resource::Address(address) => Some(address),
-                    Resource::Script(_) => None,
-                }
-            }
-            _ => None,
-        }
-    }
-
-    /// Goes on as far as possible without waiting, in the direction that is wanted now.
-    fn drive(&mut self, cx: &mut Context<'_>, group: GroupId, last_op: &mut OpId) {
-        if self.op.is_some() || self.pausing {
-            return;
-        }
-        let config = cx.config;
-        let Some(resources) = config.groups().get(group.index()).map(|group| group.resources.as_slice()) else {
-            return;
-        };
-        loop {
-            match (self.state, self.wanted) {
-                (State::Stopped | State::Stuck { .. }, true) => {
-                    cx.report(Event::Acquiring { group: name(config, group) });
-                    self.enter(cx.now, State::Starting { at: 0, verb: first_verb(resources.first()) });
-                }
-                (State::Failed, false) => self.enter(cx.now, State::Stopped),
-                (State::Starting { at, verb }, true) => {
-                    if let Some(resource) = resources.get(at) {
-                        return self.run(cx, group, resource, verb, last_op);
-                    }
-                    cx.report(Event::Acquired { group: name(config, group), took: cx.now.since(*self.since) });
-                    self.enter(cx.now, State::Running);
-                }
-                (State::Starting { at, .. }, false) => self.begin_stop(cx, group, at, false),
-                (State::Running, false) => self.begin_stop(cx, group, resources.len(), false),
-                (State::Stopping { at, verb, .. }, _) => {
-                    if let Some(resource) = resources.get(at) {
-                        return self.run(cx, group, resource, verb, last_op);
-                    }
-                    return;
-                }
-                (State::Stopped | State::Stuck { .. }, false) | (State::Failed | State::Running, true) => return,
-            }
-        }
-    }
-
-    fn run(&mut self, cx: &mut Context<'_>, group: GroupId, resource: &Resource, verb: Verb, last_op: &mut OpId) {
-        let op = OpId(last_op.0.saturating_add(1));
-        *last_op = op;
-        self.op = Some(op);
-        if verb != Verb::Status {
-            cx.report(Event::Running { resource: resource.to_string(), verb: verb.word() });
-        }
-        let limit = if verb == Verb::Status { STATUS_LIMIT } else { SCRIPT_LIMIT };
-        cx.act(Action::RunResource { op, run: ResourceRun { group, resource: resource.clone(), verb, limit } });
-    }
-
-    fn on_done(&mut self, cx: &mut Context<'_>, group: GroupId, outcome: Outcome) {
-        let config = cx.config;
-        let resources = config.groups().get(group.index()).map_or(&[][..], |group| group.resources.as_slice());
-        match self.state {
-            State::Starting { at, verb } => {
-                let next = at.saturating_add(1);
-                match (verb, outcome) {
-                    (Verb::Status, Outcome::Running) | (Verb::Start, Outcome::Done | Outcome::Running) => {
-                        self.state = State::Starting { at: next, verb: first_verb(resources.get(next)) };
-                    }
-                    // Whatever a failing `status` means, starting is what is wanted (CLUSTER d.3: the exit code is
-                    // ignored).
-                    (Verb::Status, _) => self.state = State::Starting { at, verb: Verb::Start },
-                    (_, outcome) => {
-                        let resource = resources.get(at).map_or_else(String::new, ToString::to_string);
-                        cx.report(Event::OpFailed {
-                            resource: resource.clone(),
-                            verb: verb.word(),
-                            failure: failure_of(outcome),
-                        });
-                        cx.report(Event::GivingUpGroup { group: name(config, group), resource });
-                        self.begin_stop(cx, group, next, true);
-                    }
-                }
-            }
-            State::Stopping { at, verb, attempt, failed } => {
-                let resource = || resources.get(at).map_or_else(String::new, ToString::to_string);
-                match (verb, outcome) {
-                    // A script that is not there runs nothing (scenario T18, T19).
-                    (Verb::Status, Outcome::NotRunning | Outcome::Failed(Failure::NoScript))
-                    | (Verb::Start | Verb::Stop, Outcome::Done | Outcome::NotRunning) => {
-                        self.stopped_one(cx, group, at, failed);
-                    }
-                    // What cannot be said to have stopped may run.
-                    (Verb::Status, _) => {
-                        cx.report(Event::StopFailed { resource: resource() });
-                        self.suspect = self.suspect.max(at.saturating_add(1));
-                        self.enter(cx.now, State::Stuck { at });
-                    }
-                    (_, outcome) => {
-                        let failure = failure_of(outcome);
-                        cx.report(Event::OpFailed { resource: resource(), verb: verb.word(), failure });
-                        let attempt = attempt.saturating_add(1);
-                        if attempt < STOP_ATTEMPTS {
-                            cx.report(Event::StopRetry { resource: resource(), attempt });
-                            self.state = State::Stopping { at, verb, attempt, failed };
-                            self.pausing = true;
-                            cx.deadlines.set(Timer::StopRetry(group), cx.now.plus(STOP_RETRY));
-                        } else {
-                            self.state = State::Stopping { at, verb: Verb::Status, attempt, failed };
-                        }
-                    }
-                }
-            }
-            // No operation is under way in the resting states.
-            State::Stopped | State::Failed | State::Running | State::Stuck { .. } => {}
-        }
-    }
-
-    /// Begins to stop the `count` leftmost resources.
-    fn begin_stop(&mut self, cx: &mut Context<'_>, group: GroupId, count: usize, failed: bool) {
-        match count.max(self.suspect).checked_sub(1) {
-            Some(at) => {
-                cx.report(Event::Releasing { group: name(cx.config, group) });
-                self.enter(cx.now, State::Stopping { at, verb: Verb::Stop, attempt: 0, failed });
-            }
-            None => self.enter(cx.now, if failed { State::Failed } else { State::Stopped }),
-        }
-    }
-
-    fn stopped_one(&mut self, cx: &mut Context<'_>, group: GroupId, at: usize, failed: bool) {
-        if let Some(at) = at.checked_sub(1) {
-            self.state = State::Stopping { at, verb: Verb::Stop, attempt: 0, failed };
-            return;
-        }
-        self.suspect = 0;
-        cx.report(Event::Released { group: name(cx.config, group), took: cx.now.since(*self.since) });
-        self.enter(cx.now, if failed { State::Failed } else { State::Stopped });
-    }
-
-    fn enter(&mut self, now: Instant, state: State) {
-        self.state = state;
-        self.since = Aside(now);
-    }
-}
-
-/// Starting an address is idempotent; a script is asked first (CLUSTER d.3).
-fn first_verb(resource: Option<&Resource>) -> Verb {
-    match resource {
-        Some(Resource::Script(_)) => Verb::Status,
-        Some(Resource::Address(_)) | None => Verb::Start,
-    }
-}
-
-fn failure_of(outcome: Outcome) -> Failure {
-    match outcome {
-        Outcome::Failed(failure) => failure,
-        Outcome::Running => Failure::Machine("it still runs".into()),
-        Outcome::Done | Outcome::NotRunning => Failure::Machine("it does not run".into()),
-    }
-}
-
-fn name(config: &Config, group: GroupId) -> String {
-    config.groups().get(group.index()).map_or_else(String::new, |group| group.key.clone())
-}
+#[cfg(test)]
+mod tests;

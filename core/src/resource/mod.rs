@@ -13,9 +13,11 @@ pub(crate) mod classic;
 pub(crate) mod executor;
 pub mod native;
 pub mod script;
+mod transcript;
 mod view;
 mod why;
 
-pub use executor::Doing;
+pub use executor::{Blame, Doing};
+pub use transcript::Transcript;
 pub(crate) use view::{Claim, GroupView, PeerView, Phase, View};
 pub use why::Why;

@@ -36,6 +36,8 @@ pub enum Kind {
     Persist,
     /// [`Action::Entrust`].
     Entrust,
+    /// [`Action::Reboot`].
+    Reboot,
 }
 
 impl Kind {
@@ -57,6 +59,7 @@ impl Kind {
             Action::StopProgram { .. } => Kind::StopProgram,
             Action::Persist { .. } => Kind::Persist,
             Action::Entrust { .. } => Kind::Entrust,
+            Action::Reboot => Kind::Reboot,
         }
     }
 
@@ -78,6 +81,7 @@ impl Kind {
             Kind::StopProgram => "StopProgram",
             Kind::Persist => "Persist",
             Kind::Entrust => "Entrust",
+            Kind::Reboot => "Reboot",
         }
     }
 }

@@ -1,11 +1,12 @@
 //! A recorded node lives through everything again; a damaged recording says so.
 
 use super::*;
-use crate::action::Frame;
+use crate::action::{Frame, Verb};
 use crate::auth::{Framing, Keyring};
 use crate::ids::{ClientId, Generation, MediumId, NodeUuid, OpId};
 use crate::input::{Carrier, Command, Failure, LoadAverage, Outcome, Request, Which};
 use crate::node::Boot;
+use crate::resource::Transcript;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::vec;
@@ -16,6 +17,11 @@ const HA_CF: &[u8] =
     b"node h1 h2\nbcast eth0 eth1\nkeepalive 250ms\ndeadtime 2\ninitdead 4\nauto_failback on\nlogfacility none\n";
 const HARESOURCES: &[u8] = b"h1 10.77.0.100/24/eth0 Web::a\nh2 10.77.0.101/24/eth0\n";
 const AUTHKEYS: &[u8] = b"auth 2\n1 md5 another-word\n2 sha1 the-secret-of-the-test\n";
+
+/// What a script left, which enters the recording with the result.
+fn said(op: OpId) -> Transcript {
+    Transcript::new(Some(0), format!("operation {}\nOK\n", op.0).as_bytes(), b"")
+}
 
 fn text(name: &'static str, bytes: &'static [u8]) -> SourceText<'static> {
     SourceText { name, bytes }
@@ -158,10 +164,13 @@ impl Run {
         for action in actions {
             match action {
                 Action::Send { frame, .. } if !self.cut => self.wire.push_back((1 - which, frame)),
-                Action::RunResource { op, .. } => {
-                    let failed = core::mem::take(&mut self.fail_next);
-                    let outcome = if failed { Outcome::Failed(Failure::ExitCode(1)) } else { Outcome::Done };
-                    self.step(which, Input::OpDone { op, outcome });
+                Action::RunResource { op, run } => {
+                    let outcome = match run.verb {
+                        Verb::Status | Verb::Monitor => Outcome::NotRunning,
+                        _ if core::mem::take(&mut self.fail_next) => Outcome::Failed(Failure::ExitCode(1)),
+                        Verb::Start | Verb::Stop => Outcome::Done,
+                    };
+                    self.step(which, Input::OpDone { op, outcome, said: said(op) });
                 }
                 _ => {}
             }
@@ -206,7 +215,7 @@ impl Run {
                 self.step(0, Input::WallClock(UnixTime(1_800_000_000)));
                 self.step(0, Input::Load(LoadAverage::new("0.1 0.2 0.3 1/2 3").unwrap()));
                 self.step(0, Input::Carrier { medium: MediumId(1), carrier: Carrier::Down });
-                self.step(0, Input::OpDone { op: OpId(1000), outcome: Outcome::NotRunning });
+                self.step(0, Input::OpDone { op: OpId(1000), outcome: Outcome::NotRunning, said: said(OpId(3)) });
             }
             Turn::Segment => {
                 let state = State::of(&self.nodes[0]);
@@ -422,7 +431,7 @@ fn rewritten(bytes: &[u8]) -> Vec<u8> {
 fn the_golden_recording_is_read_and_written_as_ever() {
     let golden: &[u8] = include_bytes!("golden.trace");
     assert!(golden == rewritten(golden), "the encoding of a recording has changed");
-    assert_eq!(Reader::new(golden).count(), 120);
+    assert_eq!(Reader::new(golden).count(), 154);
 }
 
 /// If this alone fails, nodes decide otherwise than before. Where that is wanted, its message is the new file:

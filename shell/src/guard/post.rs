@@ -26,10 +26,10 @@ use signal_hook_mio::v1_0::Signals;
 use super::release::{Release, Step};
 use super::watchdog::Watchdog;
 use super::word::{Held, Renewal, Word};
+use crate::calls::{meaning, script_run};
 use crate::log::{Log, Targets};
 use crate::net::netlink::Netlink;
 use crate::net::vip;
-use crate::operation::{outcome_of, script_run};
 use crate::pid_file::PidFile;
 use crate::process::{News, Scripts};
 use crate::timer::Timer;
@@ -465,8 +465,8 @@ impl<'a> Watch<'a> {
             match news {
                 News::Started(_, line) => self.log.line(Level::Info, format!("Running {line}")),
                 News::Finished(finished) => {
-                    let Some((verb, limit)) = release.order(finished.op) else { continue };
-                    let outcome = outcome_of(verb, limit, &finished);
+                    let Some((class, verb, limit)) = release.order(finished.op) else { continue };
+                    let outcome = meaning(&class, verb, limit, &finished);
                     if let Outcome::Failed(failure) = &outcome {
                         self.log.line(Level::Error, format!("{}: {failure}", verb.word()));
                     }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hb_core::config::ScriptCall;
+use hb_core::config::{ScriptCall, ScriptClass};
 use hb_core::ids::{GroupId, OpId};
 use hb_core::time::Instant;
 use hb_core::{Failure, Outcome, Verb};
@@ -106,10 +106,14 @@ impl Release {
         }
     }
 
-    /// What the script of an operation was asked to do, and in which time.
-    pub(super) fn order(&self, op: OpId) -> Option<(Verb, Duration)> {
-        let mut under_way = self.queues.values().filter_map(|queue| queue.op);
-        under_way.find(|(other, ..)| *other == op).map(|(_, verb, limit)| (verb, limit))
+    /// Of which class the script of an operation is, what it was asked to do, and in which time.
+    pub(super) fn order(&self, op: OpId) -> Option<(ScriptClass, Verb, Duration)> {
+        let mut under_way = self.queues.values().filter_map(|queue| Some((queue.op?, queue.left.last()?)));
+        let ((_, verb, limit), held) = under_way.find(|((other, ..), _)| *other == op)?;
+        match &held.what {
+            What::Script { call, .. } => Some((call.class.clone(), verb, limit)),
+            What::Address(_) => None,
+        }
     }
 
     /// An operation is over; the word of its resource if that is down now.
@@ -159,7 +163,13 @@ mod tests {
     use hb_core::config::Span;
 
     fn script(group: u16, name: &str) -> Held {
-        let call = ScriptCall { name: name.into(), args: vec![], word: name.into(), span: Span::FILE };
+        let call = ScriptCall {
+            name: name.into(),
+            args: vec![],
+            class: ScriptClass::Heartbeat,
+            word: name.into(),
+            span: Span::FILE,
+        };
         let what = What::Script { call, limit: Duration::from_mins(5) };
         Held { group: GroupId(group), word: name.into(), what }
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hb_core::Frame;
-use hb_core::config::{Facility, Resource, ScriptCall, Span};
+use hb_core::config::{Facility, Resource, ScriptCall, ScriptClass, Span};
 use hb_core::ids::{GroupId, MediumId, OpId};
 use hb_core::time::Instant;
 
@@ -92,8 +92,8 @@ impl Word {
                 What::Script { call, limit } => {
                     let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
                     // A script of another kind must be carried with all that is special about it.
-                    let ScriptCall { name, args, word: _, span: _ } = call;
-                    out.tag(2).number(group.0.into()).text(word).number(limit).text(name);
+                    let ScriptCall { name, args, class, word: _, span: _ } = call;
+                    out.tag(2).number(group.0.into()).text(word).number(limit).text(&class_word(class)).text(name);
                     for arg in args {
                         out.text(arg);
                     }
@@ -140,12 +140,13 @@ impl Word {
             }
             2 => {
                 let (group, word, limit) = (left.group()?, left.text()?, Duration::from_nanos(left.number()?));
+                let class = class_named(&left.text()?)?;
                 let name = left.text()?;
                 let mut args = Vec::new();
                 while !left.0.is_empty() {
                     args.push(left.text()?);
                 }
-                let call = ScriptCall { name, args, word: word.clone(), span: Span::FILE };
+                let call = ScriptCall { name, args, class, word: word.clone(), span: Span::FILE };
                 Word::Held(Held { group, word, what: What::Script { call, limit } })
             }
             3 => Word::Gone { group: left.group()?, word: left.text()? },
@@ -225,6 +226,23 @@ impl<'a> Rest<'a> {
     }
 }
 
+/// A class in one word.
+fn class_word(class: &ScriptClass) -> String {
+    match class {
+        ScriptClass::Heartbeat => "heartbeat".to_owned(),
+        ScriptClass::Lsb => "lsb".to_owned(),
+        ScriptClass::Ocf { provider } => format!("ocf:{provider}"),
+    }
+}
+
+fn class_named(word: &str) -> Option<ScriptClass> {
+    match word {
+        "heartbeat" => Some(ScriptClass::Heartbeat),
+        "lsb" => Some(ScriptClass::Lsb),
+        other => Some(ScriptClass::Ocf { provider: other.strip_prefix("ocf:")?.to_owned() }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,6 +251,7 @@ mod tests {
         let call = ScriptCall {
             name: "Web".into(),
             args: vec!["a b".into(), String::new(), "\u{e4}".into()],
+            class: ScriptClass::Ocf { provider: "lab".into() },
             word: "Web::a b::".into(),
             span: Span::FILE,
         };

@@ -114,6 +114,35 @@ fn a_missing_script_is_an_end_too() {
 }
 
 #[test]
+fn a_script_that_cannot_run_says_why() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut turn = Loop::new();
+    let file = std::env::temp_dir().join(format!("hb-script-{}", std::process::id()));
+    for (mode, expected) in [(0o644, "NotFound"), (0o755, "NotStarted")] {
+        std::fs::write(&file, "#!/nonexistent/interpreter\n").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let script = file.display().to_string();
+        let limit = Duration::from_secs(20);
+        turn.scripts.run(
+            clock::now(),
+            ScriptRun { op: OpId(1), script, args: vec![], action: "start".into(), env: vec![], limit },
+        );
+        let end = format!("{:?}", turn.finished().end);
+        assert!(end.starts_with(expected), "{mode:o}: {end}");
+    }
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn error_output_without_end_neither_blocks_the_script_nor_fills_memory() {
+    let mut turn = Loop::new();
+    turn.shell(1, Duration::from_secs(20), "head -c 3000000 /dev/zero >&2; head -c 3000000 /dev/zero; exit 4");
+    let finished = turn.finished();
+    assert_eq!(finished.end, End::Exited(4));
+    assert_eq!((finished.stdout.len(), finished.stderr.len()), (OUTPUT_MAX, OUTPUT_MAX));
+}
+
+#[test]
 fn the_time_limit_ends_the_script_and_its_children() {
     let mut turn = Loop::new();
     turn.shell(1, Duration::from_millis(300), "sleep 1000 & echo $!; wait");

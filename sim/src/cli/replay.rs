@@ -200,7 +200,7 @@ fn input_text(input: &Input<'_>) -> Option<String> {
     match input {
         Input::Frame { .. } | Input::Wake | Input::WallClock(_) | Input::Load(_) | Input::Accounts(_) => None,
         Input::Carrier { medium, carrier } => Some(format!("medium {}: carrier {carrier:?}", medium.0)),
-        Input::OpDone { op, outcome } => Some(format!("operation {}: {outcome:?}", op.0)),
+        Input::OpDone { op, outcome, .. } => Some(format!("operation {}: {outcome:?}", op.0)),
         Input::Client { client, request } => Some(format!("client {}: {request:?}", client.0)),
         Input::Operator(command) => Some(format!("operator: {command:?}")),
         Input::ApiOpened { client, peer } => Some(format!("API client {} connects: {peer:?}", client.0)),
@@ -223,6 +223,7 @@ fn action_text(action: &Action) -> Option<String> {
         Action::Report(event @ Event::Running { .. }) => Some(event.to_string()),
         Action::Report(event) => (event.level() > Level::Debug).then(|| event.to_string()),
         Action::Reply { client, response } => Some(format!("answer to client {}: {response}", client.0)),
+        Action::Reboot => Some("reboot the machine".to_owned()),
         Action::Exit(reason) => Some(format!("exit: {reason:?}")),
         Action::Tell { client, message, .. } => Some(format!("to API client {}: {}", client.0, message_text(message))),
         Action::Dismiss { client } => Some(format!("API client {} is dismissed", client.0)),

@@ -225,8 +225,8 @@ impl Pair {
         let Operation { resource, verb, op, .. } = machine.operations.remove(at);
         let (bit, before) = (1_u64 << resource, machine.running);
         let outcome = match verb {
-            Verb::Status if before & bit != 0 => Outcome::Running,
-            Verb::Status => Outcome::NotRunning,
+            Verb::Status | Verb::Monitor if before & bit != 0 => Outcome::Running,
+            Verb::Status | Verb::Monitor => Outcome::NotRunning,
             Verb::Start => {
                 machine.running |= bit;
                 Outcome::Done
@@ -242,7 +242,7 @@ impl Pair {
         if let Some(key) = setting.shared([self.machines[0].running, self.machines[1].running]) {
             return Effect { sent: false, wrong: Some(format!("group {key} has two owners")) };
         }
-        self.step(setting, host, Input::OpDone { op, outcome }, watch)
+        self.step(setting, host, Input::OpDone { op, outcome, said: hb_core::Transcript::default() }, watch)
     }
 
     fn step(&mut self, setting: &Setting, host: usize, input: Input<'_>, watch: &mut impl Watch) -> Effect {
@@ -270,14 +270,17 @@ impl Pair {
                 Action::RunResource { op, run } => {
                     let resource = setting.resource(&run);
                     let operations = &mut self.machines[host].operations;
-                    if operations.iter().any(|other| setting.group_of(other.resource) == run.group) {
-                        wrong("two operations of one group at a time");
+                    let moves = |verb| matches!(verb, Verb::Start | Verb::Stop);
+                    let mut others = operations.iter().filter(|other| setting.group_of(other.resource) == run.group);
+                    if moves(run.verb) && others.any(|other| moves(other.verb)) {
+                        wrong("two things of one group move at a time");
                     }
                     let due = self.now.plus(setting.takes(resource, run.verb));
                     operations.push(Operation { due, resource, verb: run.verb, op });
                 }
                 Action::Report(event) => watch.said(host, &event),
                 Action::Exit(_) => wrong("ends on its own"),
+                Action::Reboot => wrong("reboots although everything stops"),
                 Action::Reply { .. } => wrong("answers a client that asked nothing"),
                 Action::ArmTimer { .. } | Action::FireArp { .. } | Action::Door(_) | Action::Entrust { .. } => {}
                 Action::Tell { .. } | Action::Allow { .. } | Action::Dismiss { .. } => wrong("talks to nobody"),

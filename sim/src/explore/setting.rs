@@ -116,7 +116,7 @@ impl Setting {
     pub(super) fn takes(&self, resource: usize, verb: Verb) -> Duration {
         match (&self.resources[resource].1, verb) {
             (Resource::Address(_), _) => Duration::from_micros(300),
-            (Resource::Script(_), Verb::Status) => Duration::from_millis(5),
+            (Resource::Script(_), Verb::Status | Verb::Monitor) => Duration::from_millis(5),
             (Resource::Script(_), Verb::Start | Verb::Stop) => Duration::from_millis(20),
         }
     }

@@ -159,7 +159,7 @@ impl Model {
                 }
             }
             Input::Wake => self.on_wake(),
-            Input::OpDone { op, outcome } => {
+            Input::OpDone { op, outcome, .. } => {
                 if self.process == Process::Runs && self.on_result(op, &outcome) {
                     self.turn();
                 }
@@ -170,6 +170,8 @@ impl Model {
                 let message = match request {
                     Request::Standby(which) => Fifo::standby(which),
                     Request::Takeover(which) => Fifo::Takeover(which),
+                    // It has no such command.
+                    Request::Cleanup(_) => return std::mem::take(&mut self.effects.0),
                 };
                 self.commands.push((self.now.plus(costs::COMMAND), message));
             }

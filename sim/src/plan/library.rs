@@ -12,7 +12,7 @@ macro_rules! scenarios {
 scenarios! {
     "S1", "S1-off", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "S12", "S13", "S14",
     "F1", "F2", "F3", "F4", "F5", "F6", "F6-off", "F7", "F8", "F9", "F9-on", "F10", "F11", "F12", "F13", "F14",
-    "F15", "F16", "F17", "F18", "F19", "F20", "F21",
+    "F15", "F16", "F17", "F18", "F19", "F20", "F21", "F21-monitor",
     "P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11", "P12", "P13", "P14", "P15", "P16",
     "P16-legacy", "P16-off", "P17",
     "T1", "T2", "T3", "T4", "T5", "T6", "T7", "T7-apart", "T8", "T9", "T10", "T11", "T12", "T12-just", "T13", "T14", "T15",
@@ -20,7 +20,7 @@ scenarios! {
     "I1", "I2", "I2-on", "I3", "I4", "I5", "I6", "I7", "I8", "I9",
     "N1", "N2", "N3", "N3-legacy", "N3-off", "N4", "N4-off", "N5", "N6", "N7", "N7-legacy", "N8", "N9", "N10",
     "N11", "N12", "N13",
-    "both-overslept", "guard-stuck", "guard-waits", "late-request", "lost-release", "new-key", "overslept-at-start", "ping-target", "restart-unheard", "serial-noise", "slow-line",
+    "both-overslept", "guard-stuck", "guard-waits", "late-request", "lost-release", "monitor-gives-up", "new-key", "overslept-at-start", "ping-target", "restart-unheard", "serial-noise", "slow-line",
     "start-fails-quietly", "status-unknown", "stuck-twice",
 }
 

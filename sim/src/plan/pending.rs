@@ -3,24 +3,20 @@
 //! They are written with what is wanted, and run with all others. One that starts to pass fails the tests until it is
 //! taken off this list, so that the list never grows old.
 
-const CLEAN_START: &str = "needs the resource manager: what runs already at the start must be found and cleaned up";
 const BAD_AUTH: &str =
     "needs the resource manager: a peer heard only with bad signatures lives, nothing is taken from it";
 const FENCING: &str = "needs the resource manager: stonith and stonith_host are refused";
-const SELF_FENCE: &str = "needs the resource manager: a node that cannot stop a resource must fence itself";
 const IPFAIL: &str = "needs the resource manager: connectivity to ping nodes decides nothing yet (ipfail built in)";
 
 /// Name and reason.
 pub const PENDING: &[(&str, &str)] = &[
     ("S7", BAD_AUTH),
-    ("S10", CLEAN_START),
     ("P10", FENCING),
     ("P11", FENCING),
     ("P12", FENCING),
     ("P13", FENCING),
     ("P14", FENCING),
     ("P15", FENCING),
-    ("T17", SELF_FENCE),
     ("I1", IPFAIL),
     ("I2", IPFAIL),
     ("I2-on", IPFAIL),

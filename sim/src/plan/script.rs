@@ -15,7 +15,7 @@
 //! boot NODE...                      started at the very beginning
 //! settle                            zero is when everything rests, instead of the start
 //! play NODE ours|model              which program is that node: the production core, or the model of 3.0.6
-//! slow NODE RESOURCE VERB TIME      start, stop or status takes that long
+//! slow NODE RESOURCE VERB TIME      start, stop, status or monitor takes that long
 //! fail NODE RESOURCE VERB           ... fails
 //! misreport NODE RESOURCE VERB      ... succeeds and says that it failed
 //! clock NODE drift PPM              its clocks run that much fast (or slow, if negative)
@@ -92,6 +92,8 @@ const REPEATABLE: &[&str] = &[
     "apiauth",
     "env",
     "stonith_host",
+    "script_limit",
+    "monitor",
 ];
 
 #[derive(Clone, Copy)]

@@ -241,11 +241,16 @@ impl World {
 
     pub(super) fn watchdog(&mut self, host: usize, pulse: u64) {
         if self.hosts[host].pulse == pulse && self.ground.power(host) != Power::Off {
-            let text = format!("the watchdog resets {}", self.hosts[host].name);
-            self.note(|| What::Device(host, text));
-            self.crash(host);
-            self.tell(&Fact::Happened(&Event::Crash(host)));
+            self.reset(host, "is reset by its watchdog");
         }
+    }
+
+    /// A machine goes down by its own doing, and stays so until somebody starts it.
+    pub(super) fn reset(&mut self, host: usize, how: &str) {
+        let text = format!("{} {how}", self.hosts[host].name);
+        self.note(|| What::Device(host, text));
+        self.crash(host);
+        self.tell(&Fact::Happened(&Event::Crash(host)));
     }
 
     fn fence(&mut self, host: usize) {

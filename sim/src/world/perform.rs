@@ -14,7 +14,7 @@ use hb_core::config::{MediumKind, Resource};
 use hb_core::ids::{MediumId, OpId};
 use hb_core::time::Instant;
 use hb_core::wire::serial::Outbox;
-use hb_core::{Action, Failure, Frame, Level, Outcome, ResourceRun, Urgency, Verb};
+use hb_core::{Action, Event, Failure, Frame, Level, Outcome, ResourceRun, Urgency, Verb};
 use std::cmp::Reverse;
 use std::hash::Hash as _;
 use std::time::Duration;
@@ -50,14 +50,20 @@ impl World {
             Action::Reply { response, .. } => self.note(|| What::Answered(host, response.to_string())),
             Action::Report(event) => {
                 self.tell(&Fact::Reported(host, &event));
-                self.said(host, event.level(), event.to_string());
+                if matches!(event, Event::Ran { .. }) {
+                    // What came of it is in the ground.
+                    event.to_string().hash(&mut self.hasher);
+                } else {
+                    self.said(host, event.level(), event.to_string());
+                }
             }
             Action::Persist { file, text } => self.hosts[host].write_file(file, text),
             Action::Entrust { until, farewell, .. } => {
                 self.hosts[host].entrusted = Some(Entrusted { until, farewell });
             }
             // In order: there is nothing to guard any more.
-            Action::Exit(_) => self.hosts[host].entrusted = None,
+            // After a reboot its machine goes down when the step is over.
+            Action::Exit(_) | Action::Reboot => self.hosts[host].entrusted = None,
             // A program of the simulator's machines neither runs nor ends, and nobody connects.
             Action::Door(_)
             | Action::Tell { .. }
@@ -157,7 +163,7 @@ impl World {
     fn begin_operation(&mut self, host: usize, op: OpId, run: ResourceRun) {
         let usual = match (&run.resource, run.verb) {
             (Resource::Address(_), _) => ADDRESS_OP,
-            (Resource::Script(_), Verb::Status) => STATUS_OP,
+            (Resource::Script(_), Verb::Status | Verb::Monitor) => STATUS_OP,
             (Resource::Script(_), _) => SCRIPT_OP,
         };
         let takes = match self.quirk(host, &run) {
@@ -165,7 +171,7 @@ impl World {
             Some(How::Takes(time)) => time.min(run.limit),
             Some(How::Fails | How::Misreports) | None => usual,
         };
-        if run.verb != Verb::Status {
+        if !matches!(run.verb, Verb::Status | Verb::Monitor) {
             self.ground.call(host);
         }
         let life = self.hosts[host].life;
@@ -199,8 +205,8 @@ impl World {
             (_, Some(How::Takes(time))) if time > run.limit => {
                 Outcome::Failed(Failure::TimedOut(u32::try_from(run.limit.as_secs()).unwrap_or(u32::MAX)))
             }
-            (Verb::Status, _) if self.ground.runs(host, resource) => Outcome::Running,
-            (Verb::Status, _) => Outcome::NotRunning,
+            (Verb::Status | Verb::Monitor, _) if self.ground.runs(host, resource) => Outcome::Running,
+            (Verb::Status | Verb::Monitor, _) => Outcome::NotRunning,
             (verb @ (Verb::Start | Verb::Stop), quirk) => {
                 self.set_running(host, resource, (verb == Verb::Start).then_some(life));
                 if quirk == Some(How::Misreports) { Outcome::Failed(Failure::ExitCode(1)) } else { Outcome::Done }

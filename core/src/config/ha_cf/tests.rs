@@ -1,7 +1,8 @@
 use core::net::Ipv4Addr;
 
 use super::*;
-use crate::config::MediumKind;
+use crate::auth::Sealing;
+use crate::config::{Failback, GenerationMethod, MediumKind, UuidFrom};
 
 const SMALLEST: &str = "node h1 h2\nbcast eth0\nauto_failback on\nlogfacility daemon\n";
 

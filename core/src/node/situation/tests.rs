@@ -1,5 +1,6 @@
 //! What a situation leaves out, and what it does not.
 
+use crate::Verb;
 use crate::auth::Framing;
 use crate::config::Config;
 use crate::ids::{ClientId, Generation, MediumId, NodeUuid, OpId, Seq};
@@ -81,10 +82,16 @@ impl Driven {
     }
 
     fn give(&mut self, input: Input<'_>) {
+        let mut asked = Vec::new();
         for action in self.node.handle(self.now, input) {
-            if let Action::RunResource { op, .. } = action {
-                self.operations.push(op);
+            match action {
+                Action::RunResource { op, run } if run.verb == Verb::Status => asked.push(op),
+                Action::RunResource { op, .. } => self.operations.push(op),
+                _ => {}
             }
+        }
+        for op in asked {
+            self.give(Input::OpDone { op, outcome: Outcome::NotRunning, said: crate::Transcript::default() });
         }
     }
 
@@ -140,7 +147,7 @@ impl Driven {
             Step::Restart => self.peer_life += 1,
             Step::Finish => {
                 if let Some(op) = self.operations.pop() {
-                    self.give(Input::OpDone { op, outcome: Outcome::Done });
+                    self.give(Input::OpDone { op, outcome: Outcome::Done, said: crate::Transcript::default() });
                 }
             }
             Step::Ask(which) => {

@@ -218,9 +218,10 @@ impl Parser<'_> {
 
     fn quirk(&mut self, plan: &mut Plan, words: [&Word<'_>; 3], how: Option<How>) -> Option<()> {
         let [node, resource, verb] = words;
-        let verb = match self.one_of(*verb, &["start", "stop", "status"])? {
+        let verb = match self.one_of(*verb, &["start", "stop", "status", "monitor"])? {
             "start" => Verb::Start,
             "stop" => Verb::Stop,
+            "monitor" => Verb::Monitor,
             _ => Verb::Status,
         };
         let host = self.node(*node)?;
