@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hb_core::config::{Config, Diagnostic, Severity};
+use hb_core::ids::GroupId;
 use serde::Serialize;
 
 use crate::config::{CONFIG_DIR, Loaded, count, load};
@@ -71,19 +72,34 @@ pub fn text(loaded: &Loaded, paint: Paint) -> String {
         count(config.media().len(), "medium", "media"),
         count(config.groups().len(), "group", "groups"),
     );
-    if let Some(policy) = policy(config) {
-        let _infallible = writeln!(
-            out,
-            "policy is {policy}: neither fencing nor quorum is configured, so that during a partition\n\
-             of the cluster a group can have two owners, one on each side"
-        );
+    match policy(config) {
+        Some(AT_LEAST_ONE) => {
+            let _infallible = writeln!(
+                out,
+                "policy is {AT_LEAST_ONE}: neither fencing nor quorum is configured, so that during a partition\n\
+                 of the cluster a group can have two owners, one on each side"
+            );
+        }
+        Some(other) => {
+            let _infallible = writeln!(out, "policy is {other}");
+        }
+        None => {}
     }
     out
 }
 
+const AT_LEAST_ONE: &str = "at-least-one";
+
 /// What is promised about the number of owners of a group; nothing where no peer could own it as well.
 fn policy(config: &Config) -> Option<&'static str> {
-    (config.nodes().len() > 1 && !config.groups().is_empty()).then_some("at-least-one")
+    let groups = (0..).map(GroupId).take(config.groups().len());
+    let lax = groups.filter(|group| config.exclusion(Some(*group)).silence).count();
+    let policy = match lax {
+        0 => "at-most-one",
+        lax if lax == config.groups().len() => AT_LEAST_ONE,
+        _ => "at-least-one for some groups, at-most-one for the others",
+    };
+    (config.nodes().len() > 1 && !config.groups().is_empty()).then_some(policy)
 }
 
 /// The same as one JSON document and a line end, for programs.

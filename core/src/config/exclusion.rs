@@ -60,7 +60,7 @@ impl Config {
 
     /// What a start of the group needs; of a group of others, the strictest.
     pub fn exclusion(&self, group: Option<GroupId>) -> Exclusion {
-        let quorum = self.settings.quorum;
+        let quorum = self.settings.quorum.is_some();
         let fencing = false;
         let key = group.and_then(|group| self.groups.get(group.index())).map(|group| group.key.as_str());
         let lines = || self.settings.ownership.iter().rev();
@@ -78,9 +78,11 @@ impl Config {
         Some(digest_of(&(home, words)))
     }
 
-    /// The longest time that the release of groups may take: S of OWNERSHIP 5. Groups are released in parallel.
+    /// The longest time that the release of all groups with at most one owner may take, in parallel: S of OWNERSHIP 5.
     pub fn release_limit(&self) -> Duration {
-        SLACK
+        let groups = (0..).map(GroupId).zip(&self.groups).filter(|(id, _)| !self.exclusion(Some(*id)).silence);
+        let longest = groups.map(|(id, group)| self.limits(id).release(&group.resources)).max();
+        longest.unwrap_or_default().saturating_add(SLACK)
     }
 
     /// After this long without an echo a node gives way, if its dead time is `deadtime` (OWNERSHIP 5): so early that it has
@@ -91,10 +93,97 @@ impl Config {
     pub fn self_deadline(&self, deadtime: Duration) -> Duration {
         let drift = deadtime.checked_div(DRIFT).unwrap_or_default().saturating_mul(2);
         let until_taken = deadtime.saturating_sub(drift);
-        let least = self.timing.keepalive().saturating_mul(3).saturating_add(ROUND_TRIP);
-        if self.settings.quorum {
+        if self.settings.quorum.is_some() {
             return until_taken.saturating_sub(self.release_limit());
         }
-        until_taken.saturating_sub(deadtime.checked_div(8).unwrap_or_default()).max(least)
+        until_taken.saturating_sub(deadtime.checked_div(8).unwrap_or_default()).max(self.least_self_deadline())
+    }
+
+    /// Three heartbeats may be late, and a round trip must fit.
+    fn least_self_deadline(&self) -> Duration {
+        self.timing.keepalive().saturating_mul(3).saturating_add(ROUND_TRIP)
+    }
+}
+
+/// Whether a majority can be had, and lost in time (OWNERSHIP 5).
+pub(super) fn check(config: &Config, report: &mut Report) {
+    let Some(span) = config.settings.quorum else { return };
+    let nodes = config.present().count();
+    if nodes < 3 {
+        let message = format_args!("quorum majority of {nodes} nodes: the loss of any node would stop every group");
+        report.advise(
+            Code::QuorumOfTwo,
+            span,
+            message,
+            "configure a third node, be it without groups, or remove the line",
+        );
+    }
+    let deadtime = config.timing.deadtime();
+    let (deadline, least) = (config.self_deadline(deadtime), config.least_self_deadline());
+    if deadline < least {
+        let release = config.release_limit();
+        let enough = release.saturating_add(least).saturating_mul(DRIFT).checked_div(DRIFT.saturating_sub(2));
+        let message = format_args!(
+            "a node that is cut off has {} ms of its deadtime for noticing it, after {} ms for the release of its groups; \
+             three heartbeats and a round trip take {} ms",
+            deadline.as_millis(),
+            release.as_millis(),
+            least.as_millis()
+        );
+        let help = format_args!(
+            "write `deadtime {}ms` or more, or shorter limits: `script_limit start 5`, `script_limit stop 5`",
+            enough.unwrap_or_default().as_millis().saturating_add(1)
+        );
+        report.advise(Code::ReleaseTooSlow, span, message, help);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{SourceText, Sources};
+
+    fn read(ha_cf: &str) -> (Option<Config>, Vec<&'static str>) {
+        let ha_cf = alloc::format!("{ha_cf}\nbcast eth0\nauto_failback off\nlogfacility none\n");
+        let text = |name, text: &'static str| SourceText { name, bytes: text.as_bytes() };
+        let reading = Config::read(&Sources {
+            local_name: "a",
+            ha_cf: SourceText { name: "ha.cf", bytes: ha_cf.as_bytes() },
+            haresources: Some(text("haresources", "a 10.0.0.1 Tst::A\nb 10.0.0.2\n")),
+            authkeys: text("authkeys", "auth 1\n1 sha1 k\n"),
+        });
+        (reading.config, reading.diagnostics.iter().map(|one| one.code.text()).collect())
+    }
+
+    const QUICK: &str = "script_limit start 2\nscript_limit stop 1\nscript_limit status 1\nscript_limit monitor 1\n";
+
+    #[test]
+    fn what_a_start_needs_follows_from_quorum_and_ownership() {
+        let silence = |config: &Config, group| config.exclusion(Some(GroupId(group))).silence;
+        let plain = read("node a b c").0.unwrap();
+        assert!(silence(&plain, 0) && silence(&plain, 1));
+        let quorum = read(&alloc::format!("node a b c\nquorum majority\n{QUICK}")).0.unwrap();
+        assert_eq!(quorum.exclusion(Some(GroupId(0))), Exclusion { quorum: true, fencing: false, silence: false });
+        assert!(quorum.exclusion(None).quorum, "of a group of others the strictest");
+        let mixed = read("node a b\nownership at-most-one\nownership at-least-one 10.0.0.2").0.unwrap();
+        assert!(!silence(&mixed, 0) && silence(&mixed, 1));
+    }
+
+    #[test]
+    fn a_majority_must_exist_and_be_lost_in_time() {
+        assert_eq!(read("node a b\nquorum majority\ndeadtime 3000").1, ["E0126"]);
+        assert_eq!(read("node a b c\nquorum majority").1, ["E0127"], "scripts may take minutes");
+        assert_eq!(read(&alloc::format!("node a b c\nquorum majority\n{QUICK}")).1, [""; 0]);
+        assert_eq!(read("node a b c\nownership sometimes").1, ["E0102"]);
+    }
+
+    #[test]
+    fn whoever_gives_way_has_released_before_others_take() {
+        let config = read(&alloc::format!("node a b c\nquorum majority\n{QUICK}")).0.unwrap();
+        for secs in [20, 30, 100] {
+            let deadtime = Duration::from_secs(secs);
+            let whole = config.self_deadline(deadtime).saturating_add(config.release_limit());
+            assert!(whole.mul_f64(1.01) <= deadtime.mul_f64(0.99), "{secs}");
+        }
     }
 }

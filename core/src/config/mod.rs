@@ -318,11 +318,15 @@ impl Config {
         let (keyring, problems) = authkeys::parse(sources.authkeys);
         diagnostics.extend(problems);
 
-        let config = if diagnostics.iter().any(Diagnostic::is_error) {
-            None
-        } else {
-            Config::assemble(ha_cf, groups.clone(), sources.haresources.is_some(), keyring)
-        };
+        let is_good = |diagnostics: &[Diagnostic]| !diagnostics.iter().any(Diagnostic::is_error);
+        let mut config = None;
+        if is_good(&diagnostics) {
+            config = Config::assemble(ha_cf, groups.clone(), sources.haresources.is_some(), keyring);
+            let mut report = Report::new(sources.ha_cf.name);
+            config.iter().for_each(|config| exclusion::check(config, &mut report));
+            diagnostics.extend(report.finish());
+            config = config.filter(|_| is_good(&diagnostics));
+        }
         Reading { config, diagnostics, media, groups, clients }
     }
 

@@ -14,6 +14,7 @@
 
 use super::exclusion::Ownership;
 use super::{Config, LogConfig, Settings, care::Care, clients::Clients};
+use crate::config::Span;
 use crate::config::{ApiAuth, Facility, Failback, Group, Medium, MediumKind, Program};
 use crate::time::Millis;
 use crate::wire::MsgFormat;
@@ -320,7 +321,7 @@ impl Plan {
         }
         let dialect = |native: bool| if native { "native" } else { "classic" };
         self.value("dialect", Takes::Restart(OWNERS), dialect(*native), dialect(new.native));
-        let votes = |quorum: bool| if quorum { "majority" } else { "none" };
+        let votes = |quorum: Option<Span>| if quorum.is_some() { "majority" } else { "none" };
         self.value("quorum", Takes::Restart(OWNERS), votes(*quorum), votes(new.quorum));
         let (had, has) = (lines(ownership, ownership_line), lines(&new.ownership, ownership_line));
         self.list("ownership", Takes::Restart(OWNERS), &had, &has);

@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::Span;
 use super::exclusion::Ownership;
 use crate::auth::Sealing;
 
@@ -139,8 +140,8 @@ pub struct Settings {
     pub autojoin: Autojoin,
     /// Whether the native dialect is announced and spoken.
     pub native: bool,
-    /// Whether groups start only with the consent of a majority.
-    pub quorum: bool,
+    /// Whether groups start only with the consent of a majority: where ha.cf says so.
+    pub quorum: Option<Span>,
     /// What is demanded for all groups or some.
     pub ownership: Vec<Ownership>,
     /// How messages are written: format and compression.

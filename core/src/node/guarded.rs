@@ -50,6 +50,10 @@ impl Node {
         let next = self.deadlines.at(Timer::Keepalive)?;
         let sent = self.now.min(next.minus(timing.keepalive()));
         let deadtime = timing.deadtime();
+        if let Some(lost) = self.majority_lost_at() {
+            // Absolute, from the newest heartbeat that a majority has heard (OWNERSHIP 5).
+            return Some(Guarded { until: lost, reset: lost.plus(self.config.release_limit()) });
+        }
         let slack = deadtime.checked_div(SLACK_PART).unwrap_or_default().min(SLACK_MAX);
         Some(Guarded { until: sent.plus(deadtime.saturating_sub(slack)), reset: sent.plus(reset_after(&timing)) })
     }

@@ -103,13 +103,7 @@ impl Node {
         }
         self.carry_echoes(from, now.minus(half));
         if let Some(peer) = self.nodes.get_mut(from) {
-            let is_deaf = speaks && now.since(peer.contact.reach()) >= half;
-            if is_deaf && !core::mem::replace(&mut peer.contact.is_deaf, is_deaf) {
-                // It is back after a gap: the sooner it hears us, the sooner we know that it does.
-                self.send_status();
-            } else {
-                peer.contact.is_deaf = is_deaf;
-            }
+            peer.contact.is_deaf = speaks && now.since(peer.contact.reach()) >= half;
         }
         self.expect_claims(from);
     }

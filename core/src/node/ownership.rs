@@ -184,6 +184,16 @@ impl Node {
         self.evidence.note_group(group, why, now);
     }
 
+    /// When the majority counts as lost, if we hold a group that needs one and nothing more is heard.
+    pub(super) fn majority_lost_at(&self) -> Option<crate::time::Instant> {
+        let needs = |group: GroupId| {
+            let held = self.ledger.memory(group).is_some_and(|memory| memory.own.is_some_and(|own| own.held.is_some()));
+            held && self.config.exclusion(Some(group)).quorum
+        };
+        let holds = self.ledger.rules && (0..).map(GroupId).take(self.config.groups().len()).any(needs);
+        holds.then(|| self.ownership_view(&mut Look::default()).majority_until().unwrap_or(*self.now))
+    }
+
     // --- the view
 
     /// Everything the rule may see of nodes.

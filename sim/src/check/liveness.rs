@@ -25,7 +25,9 @@ pub fn bound(plan: &Plan) -> Duration {
     let join = plan.configs().map(|config| config.timing().initdead() + config.timing().deadtime() * 2);
     let join = join.max().unwrap_or_default();
     // A standby request waits 10 s for its answer and blocks others meanwhile (CLUSTER c.7); so does a takeover.
-    join + Duration::from_secs(10 + 10 + 5) + release_bound(plan) * 3 + slowness(plan) * 2
+    // An attempt that nobody answers for the dead time yields for two more (OWNERSHIP 3).
+    let dead_time = plan.configs().map(|config| config.timing().deadtime()).max().unwrap_or_default();
+    join + dead_time * 3 + Duration::from_secs(10 + 10 + 5) + release_bound(plan) * 3 + slowness(plan) * 2
 }
 
 impl Liveness {

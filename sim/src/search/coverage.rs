@@ -2,6 +2,7 @@
 
 use crate::check::{Check, Fact, Moment};
 use crate::plan::Event;
+use hb_core::event::Step;
 use hb_core::{Cancellation, Decision, DropReason, Why};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -22,6 +23,11 @@ pub const SOMETIMES: &[&str] = &[
     "a standby is cancelled: this node overslept",
     "a standby is ignored",
     "both nodes own a group and one yields",
+    "of several owners one judges and the others release",
+    "a group is given up for want of a majority",
+    "a group is given up to a node that is deaf",
+    "a group goes from its owner to the successor it names",
+    "an attempt is withdrawn",
     "a node returns after a partition",
     "a node restarts within its dead time",
     "a partition heals while a group starts",
@@ -133,12 +139,15 @@ impl Coverage {
                     "a node takes over from one that left"
                 }
                 Why::PeerNeverHeard { .. } => "a node starts alone",
+                Why::GivenBy { .. } => "a group goes from its owner to the successor it names",
                 _ => return,
             },
             E::Decision { what: Decision::Release, why: Why::Failback { .. }, .. } => "a group fails back",
             E::Decision { what: Decision::Release, why: Why::Conflict { .. }, .. } => {
                 "both nodes own a group and one yields"
             }
+            E::Decision { what: Decision::Release, why, .. } if self.released(why) => return,
+            E::Ownership { step: Step::Withdraws, .. } => "an attempt is withdrawn",
             E::Decision { what: Decision::Release, why: Why::Overslept { .. }, .. } => {
                 "a node that overslept gives up what others took"
             }
@@ -168,6 +177,18 @@ impl Coverage {
             _ => return,
         };
         self.reach(name);
+    }
+
+    /// Whether a group was released by a rule of native ownership.
+    fn released(&mut self, why: &Why) -> bool {
+        let name = match why {
+            Why::LostTo { .. } => "of several owners one judges and the others release",
+            Why::Minority { .. } => "a group is given up for want of a majority",
+            Why::Deaf { .. } => "a group is given up to a node that is deaf",
+            _ => return false,
+        };
+        self.reach(name);
+        true
     }
 
     /// What depends on more than the event itself.

@@ -21,6 +21,11 @@ const FIRST: Duration = Duration::from_secs(5);
 /// room for heartbeats until retransmission knows what a line carries: scenario `slow-line`.
 const SLOW: Rate = Rate { bits: 256_000, per_byte: 8 };
 
+/// What a plan with a majority says of time: the release of a group takes at most [`RELEASE_MS`].
+const QUORUM: &str = "quorum majority\nscript_limit start 2\nscript_limit stop 1\nscript_limit status 1\n\
+                      script_limit monitor 1\n";
+const RELEASE_MS: u64 = 9_500;
+
 /// A kind of fault, and what undoes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -90,7 +95,8 @@ const KINDS: [Kind; 28] = [
 /// # Panics
 /// If it writes a configuration that the daemon would refuse: a fault of this file.
 pub fn plan(seed: u64, nodes: usize) -> Plan {
-    let mut maker = Maker { luck: Luck::of(&(seed, "plan")), nodes };
+    let mut maker = Maker { luck: Luck::of(&(seed, "plan")), nodes, quorum: false };
+    maker.quorum = nodes > 2 && maker.chance(50);
     let texts = [maker.ha_cf(), maker.haresources(), maker.authkeys()];
     let hosts = (1..=nodes).map(|number| {
         let config = configure(&format!("h{number}"), &texts)
@@ -102,7 +108,8 @@ pub fn plan(seed: u64, nodes: usize) -> Plan {
         title: format!("seed {seed}"),
         hosts,
         boot: (0..nodes).collect(),
-        policy: Policy { hazards: true, ..Policy::default() },
+        // With a majority nothing excuses two owners.
+        policy: Policy { hazards: !maker.quorum, ..Policy::default() },
         ..Plan::default()
     };
     plan.net = maker.weather();
@@ -138,6 +145,8 @@ fn rewrite(plan: &mut Plan) {
 struct Maker {
     luck: Luck,
     nodes: usize,
+    /// Groups start with a majority only; the machines are such that this can be promised (OWNERSHIP 5).
+    quorum: bool,
 }
 
 impl Maker {
@@ -165,7 +174,8 @@ impl Maker {
     fn ha_cf(&mut self) -> String {
         let names: Vec<String> = (1..=self.nodes).map(|number| format!("h{number}")).collect();
         let keepalive: u64 = self.pick(&[250, 500, 1000, 1000, 2000]);
-        let deadtime = keepalive * (3 + self.luck.below(8));
+        let least = if self.quorum { RELEASE_MS / keepalive + 8 } else { 3 };
+        let deadtime = keepalive * (least + self.luck.below(8));
         let initdead = deadtime * (1 + self.luck.below(3));
         let failback = self.pick(&["on", "off"]);
         let mut text = format!(
@@ -173,6 +183,12 @@ impl Maker {
              logfacility none\n",
             names.join(" ")
         );
+        if self.quorum {
+            text.push_str(QUORUM);
+        } else if self.nodes == 2 && self.chance(60) {
+            // The book that a 3.0.6 would force on them.
+            text.push_str("dialect classic\n");
+        }
         let media = self.pick(&[1, 1, 2, 2, 3]);
         for number in 1..=media {
             match self.luck.below(4) {
@@ -193,18 +209,15 @@ impl Maker {
         text
     }
 
-    /// More than two nodes have no groups: the classic book knows one other side.
     fn haresources(&mut self) -> String {
         let mut text = String::new();
-        if self.nodes == 2 {
-            for group in 0..=self.luck.below(3) {
-                let home = self.host() + 1;
-                let _ = write!(text, "h{home} 10.77.0.{}/24/eth0", 100 + group);
-                for script in 0..self.luck.below(3) {
-                    let _ = write!(text, " S{group}{script}");
-                }
-                text.push('\n');
+        for group in 0..=self.luck.below(3) {
+            let home = self.host() + 1;
+            let _ = write!(text, "h{home} 10.77.0.{}/24/eth0", 100 + group);
+            for script in 0..self.luck.below(3) {
+                let _ = write!(text, " S{group}{script}");
             }
+            text.push('\n');
         }
         text
     }
@@ -223,7 +236,7 @@ impl Maker {
         if self.chance(20) {
             host.lag = self.between(Duration::from_millis(1), host.config.timing().keepalive() / 4);
         }
-        if self.chance(30) {
+        if self.quorum || self.chance(30) {
             host.guard = Some(Duration::from_millis(50));
         }
         if self.chance(15) {
@@ -273,12 +286,15 @@ impl Maker {
             .collect();
         let count = if resources.is_empty() { 0 } else { self.pick(&[0, 0, 1, 2]) };
         let quirks = (0..count).map(|_| {
-            let how = if self.chance(15) {
+            let verb = self.pick(&[Verb::Start, Verb::Stop, Verb::Status]);
+            let how = if self.quorum && verb != Verb::Start {
+                // A stop that takes longer than it may is no release.
+                How::Takes(self.between(Duration::from_millis(10), Duration::from_millis(900)))
+            } else if self.chance(15) {
                 How::Fails
             } else {
                 How::Takes(self.between(Duration::from_millis(100), Duration::from_secs(12)))
             };
-            let verb = self.pick(&[Verb::Start, Verb::Stop, Verb::Status]);
             Quirk { host: self.host(), resource: self.pick(&resources), verb, how }
         });
         quirks.collect()
@@ -288,6 +304,9 @@ impl Maker {
 
     fn storm(&mut self, plan: &mut Plan) {
         let kinds: Vec<Kind> = KINDS.into_iter().filter(|_| self.chance(40)).collect();
+        // A machine that stands still together with its guard is what only fencing covers (OWNERSHIP 5).
+        let covered = |kind: &Kind| !self.quorum || !matches!(kind, Kind::Stall | Kind::Freeze);
+        let kinds: Vec<Kind> = kinds.into_iter().filter(covered).collect();
         let kinds = if kinds.is_empty() { vec![Kind::Cut, Kind::Crash] } else { kinds };
         let bound = liveness::bound(plan) + Duration::from_secs(30);
         let storm = LEAST.saturating_sub(bound).max(Duration::from_mins(5));

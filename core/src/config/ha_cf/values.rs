@@ -65,7 +65,7 @@ impl Draft {
             watchdog: self.text("watchdog"),
             autojoin: self.autojoin(),
             native: self.is("dialect", "native"),
-            quorum: self.is("quorum", "majority"),
+            quorum: self.is("quorum", "majority").then(|| self.span("quorum")),
             ownership: self.ownership.clone(),
             uuid_from: if self.is("uuidfrom", "nodename") { UuidFrom::NodeName } else { UuidFrom::File },
             generation_method: if self.is("hbgenmethod", "time") {
