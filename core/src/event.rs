@@ -134,6 +134,7 @@ pub enum Difference {
 
 /// A step of native ownership of one group; decisions are [`Event::Decision`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "a variant's line in `Display` says what its fields are")]
 pub enum Step {
     Asks,
     Withdraws,

@@ -214,8 +214,10 @@ fn said(packets: &[Packet], from: usize, keyring: &Keyring) -> Result<Said> {
 
 /// A message's type, and its values but for those that differ in every run.
 fn line(kind: &str, fields: &Fields<'_>) -> String {
-    const FLEETING: [&str; 13] =
-        ["t", "src", "seq", "hg", "ts", "ld", "ttl", "auth", "protocol", "native", "ackseq", "firstseq", "lastseq"];
+    const FLEETING: [&str; 16] = [
+        "t", "src", "seq", "hg", "ts", "ld", "ttl", "auth", "protocol", "native", "hears", "claims", "order", "ackseq",
+        "firstseq", "lastseq",
+    ];
     let mut line = kind.to_owned();
     for field in fields {
         let name = String::from_utf8_lossy(&field.name);

@@ -118,9 +118,9 @@ codes! {
     InitdeadBelowDeadtime = "E0122", "The initial dead time is shorter than the dead time.";
     InitdeadSmall = "W0123", "The initial dead time is under ten seconds.";
     WarntimeNeverFires = "W0124", "The warn time is longer than the dead time, so that no warning can come.";
+    WatchdogTooSlow = "W0125", "The dead time is too short for a watchdog to reset the machine before it is over.";
     QuorumOfTwo = "E0126", "A majority is demanded of fewer than three nodes: any crash would stop everything.";
     ReleaseTooSlow = "E0127", "A node that lost its majority could not release its groups before the others take them.";
-    WatchdogTooSlow = "W0125", "The dead time is too short for a watchdog to reset the machine before it is over.";
     NoMedium = "E0130", "No medium that reaches other nodes is configured.";
     TooManyMedia = "E0131", "More than 64 media are configured.";
     InterfaceName = "E0132", "An interface name is not one that Linux can have.";

@@ -48,21 +48,22 @@ impl Node {
         }
     }
 
-    /// What our heartbeat says of the others.
+    /// What our heartbeat says of the others; nothing while a 3.0.6 keeps all from the native dialect. Of whom we are
+    /// unsure nothing is said: a missing word is never agreement.
     pub(super) fn hears(&mut self) -> Option<Hears<'static>> {
-        if !self.config.manages_resources() || !self.config.speaks_native() {
+        if !self.config.manages_resources() || !self.is_native() {
             return None;
         }
         self.told = self.verdicts(&mut Look::default());
-        let nodes = self.nodes.others().map(|(node, peer)| {
+        let nodes = self.nodes.others().filter_map(|(node, peer)| {
             let receiver = &peer.receiver;
             let verdict = match self.standing(node, &mut Look::default()) {
                 Standing::Live => Verdict::Heard { generation: receiver.generation(), seq: receiver.newest_status() },
                 Standing::Gone => Verdict::Gone,
                 Standing::Dead => Verdict::Dead,
-                Standing::Unsure => Verdict::Unsure,
+                Standing::Unsure => return None,
             };
-            (Cow::Owned(self.name(node)), verdict)
+            Some((Cow::Owned(self.name(node)), verdict))
         });
         let nodes: Vec<_> = nodes.collect();
         let claims = Some(self.ledger.version).filter(|version| *version > 0);

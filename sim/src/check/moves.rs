@@ -2,13 +2,15 @@
 //!
 //! A *move* is a group that one host ran last and another host now starts. Each reason excuses one move of each group:
 //! something that the plan let happen, or a silence that ended. With `auto_failback off` a group whose owner lives, is
-//! in contact and was not asked stays where it is; with `on` it may only go home.
+//! in contact and was not asked stays where it is; with `on` it may only go home. An owner that a peer did not hear for
+//! half its dead time may give way to it (OWNERSHIP 4, *deaf peer*), be it that the next packet was only late.
 
 use super::{Check, Fact, Moment, release_bound};
 use crate::ground::Power;
 use crate::plan::{Event, Plan};
 use hb_core::config::Failback;
 use hb_core::time::Instant;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A request may wait this long for the other side, and the other side may be slow (CLUSTER c.7).
@@ -57,6 +59,11 @@ impl Check for Flapping {
 pub struct Sticky {
     failback: Failback,
     settled: Duration,
+    join: Duration,
+    /// By receiver and sender: when the last packet came.
+    heard: BTreeMap<(usize, usize), Instant>,
+    /// By sender: when somebody had last not heard it for half its dead time.
+    strained: BTreeMap<usize, Instant>,
     last: Vec<Option<usize>>,
     asked: Option<Instant>,
     /// By host: when its daemon was last told to stop, or something was done to it.
@@ -69,7 +76,9 @@ impl Sticky {
         let failback = plan.configs().next().map_or(Failback::Off, hb_core::config::Config::failback);
         let hosts = plan.hosts.len();
         let settled = release_bound(plan);
-        Sticky { failback, settled, last: Vec::new(), asked: None, disturbed: vec![None; hosts] }
+        let join = plan.configs().map(|config| config.timing().initdead()).max().unwrap_or_default();
+        let (heard, strained) = (BTreeMap::new(), BTreeMap::new());
+        Sticky { failback, settled, join, heard, strained, last: Vec::new(), asked: None, disturbed: vec![None; hosts] }
     }
 
     fn was_asked(&self, moment: &Moment<'_>) -> bool {
@@ -89,17 +98,30 @@ impl Check for Sticky {
                 Event::Stop(host) | Event::Kill(host) | Event::Crash(host) | Event::Start(host) | Event::Resume(host),
             ) => self.disturbed[*host] = Some(moment.now),
             Fact::Calmed => self.disturbed.fill(Some(moment.now)),
+            Fact::Arrives(arrival) => {
+                let before = self.heard.insert((arrival.to, arrival.from), moment.now);
+                let half = moment.plan.hosts[arrival.from].config.timing().deadtime() / 2;
+                if before.is_some_and(|before| moment.now.since(before) > half) {
+                    self.strained.insert(arrival.from, moment.now);
+                }
+            }
             Fact::Runs(host, resource, true) => {
                 self.last.resize(moment.ground.group_count(), None);
                 for group in of_resource(moment, *resource) {
                     let Some(last) = self.last[group].replace(*host).filter(|last| last != host) else { continue };
                     let dead_time = |host: usize| moment.plan.hosts[host].config.timing().deadtime();
                     let contact = moment.contact.lasts(moment.now, *host, last);
+                    // A node that was started consents to nothing before it has heard or buried everybody.
                     let quiet = |host: usize| {
-                        self.disturbed[host]
-                            .is_none_or(|at| moment.now.since(at) > self.settled * 2 + dead_time(host) * 2)
+                        let long = self.settled * 2 + dead_time(host) * 2 + self.join;
+                        self.disturbed[host].is_none_or(|at| moment.now.since(at) > long)
                     };
-                    let excused = contact < self.settled * 2
+                    let gave_way = self
+                        .strained
+                        .get(&last)
+                        .is_some_and(|at| moment.now.since(*at) < self.settled * 2 + dead_time(last) * 2);
+                    let excused = gave_way
+                        || contact < self.settled * 2
                         || self.was_asked(moment)
                         || !quiet(last)
                         || !quiet(*host)
@@ -108,6 +130,15 @@ impl Check for Sticky {
                     if !excused {
                         let (key, from, to) = (moment.ground.key(group), moment.name(last), moment.name(*host));
                         found.push(format!("group {key} went from {from} to {to}, and nobody had asked for it"));
+                    }
+                }
+            }
+            Fact::Runs(host, resource, false) => {
+                // Of two owners the one that stays is the last.
+                for group in of_resource(moment, *resource) {
+                    let stays = moment.ground.owners(group).find(|owner| owner != host);
+                    if let Some(last) = self.last.get_mut(group).filter(|last| **last == Some(*host)) {
+                        *last = stays.or(*last);
                     }
                 }
             }

@@ -2,8 +2,8 @@
 
 use crate::check::{Check, Fact, Moment};
 use crate::plan::Event;
-use hb_core::event::Step;
-use hb_core::{Cancellation, Decision, DropReason, Why};
+
+use hb_core::{Cancellation, Decision, DropReason, Step, Why};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;

@@ -5,7 +5,7 @@
 //!
 //! | field | message | words |
 //! |---|---|---|
-//! | `hears` | `status` | for every other node `hGENERATION.NUMBER:NAME`, `g:NAME`, `d:NAME` or `u:NAME` |
+//! | `hears` | `status` | for other nodes `hGENERATION.NUMBER:NAME`, `g:NAME`, `d:NAME` or `u:NAME`, which is as good as none |
 //! | `groups` | `ownership` | for every group `g:KEY`, then what is said of it, see [`GroupWords`] |
 //!
 //! Numbers are hexadecimal.
@@ -44,7 +44,7 @@ pub enum Verdict {
 /// The part of `status` that the native dialect adds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Hears<'a> {
-    /// Every other normal node, and what the sender holds of it (`hears`).
+    /// Other nodes, and what the sender holds of them (`hears`).
     pub nodes: Vec<(Cow<'a, str>, Verdict)>,
     /// The version of the sender's claims (`claims`): what it said last in `ownership`. None before the first.
     pub claims: Option<u64>,
