@@ -323,7 +323,9 @@ impl Config {
         if is_good(&diagnostics) {
             config = Config::assemble(ha_cf, groups.clone(), sources.haresources.is_some(), keyring);
             let mut report = Report::new(sources.ha_cf.name);
-            config.iter().for_each(|config| exclusion::check(config, &mut report));
+            if let Some(config) = &config {
+                exclusion::check(config, &mut report);
+            }
             diagnostics.extend(report.finish());
             config = config.filter(|_| is_good(&diagnostics));
         }
@@ -392,7 +394,7 @@ impl Config {
         self.settings.failback
     }
 
-    /// The resource groups, in the order of haresources; [`GroupId`](crate::ids::GroupId) is the position.
+    /// The resource groups, in the order of haresources; [`GroupId`] is the position.
     pub fn groups(&self) -> &[Group] {
         &self.groups
     }

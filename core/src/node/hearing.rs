@@ -67,6 +67,9 @@ impl Node {
         });
         let nodes: Vec<_> = nodes.collect();
         let claims = Some(self.ledger.version).filter(|version| *version > 0);
+        if nodes.is_empty() && claims.is_none() {
+            return None;
+        }
         Some(Hears { nodes, claims, order: self.order_digest() })
     }
 

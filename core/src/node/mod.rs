@@ -11,7 +11,8 @@
 //! | `guarded.rs` | what is left with the guard in case the daemon dies |
 //! | `lateness.rs` | what a node does that was not run in time |
 //! | `hearing.rs` | whom we hear and who hears us |
-//! | `ownership.rs` | native ownership: the rule asked, its intents carried out, claims said and heard |
+//! | `ownership.rs` | native ownership: the rule asked, its intents carried out |
+//! | `claims.rs` | what is said and heard of each group |
 //! | `moves.rs` | what operators ask of a native cluster |
 //! | `resources.rs` | the classic book's intents carried out, claims heard |
 //! | `standby.rs` | conversations about who takes which groups, operators answered |
@@ -26,6 +27,7 @@
 //! A packet: `Frame` -> `accept` (cannot change state) -> sender and sequence -> handler of its type -> `decide`
 //! until nothing is wanted -> `rearm`. A timer: `Wake` -> every due deadline in order -> the same end.
 
+mod claims;
 mod clients;
 mod dialect;
 mod guarded;

@@ -41,6 +41,7 @@ enum Progress {
 }
 
 /// What is to become of a group.
+#[derive(Clone, Copy)]
 enum Wish {
     Give(NodeId),
     Take,

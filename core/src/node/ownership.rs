@@ -11,23 +11,18 @@ use super::lateness::Vigil;
 use super::{Node, context};
 use crate::action::Cancellation;
 use crate::deadlines::Timer;
-use crate::event::{Decision, Difference, Event, Step};
-use crate::ids::{GroupId, NodeId, Seq};
+use crate::event::{Decision, Event, Step};
+use crate::ids::{GroupId, NodeId};
 use crate::input::Which;
 use crate::membership::{Lifecycle, Liveness};
 use crate::resource::native::{
-    self, Because, GroupView, Handover, Intent, Look, Memory, Obstacle, Own, Said, Standing, View, decide,
+    self, Because, GroupView, Handover, Intent, Look, Memory, Obstacle, Own, Standing, View, decide,
 };
 use crate::resource::{Doing, Phase, Why};
 use crate::wire::Body;
-use crate::wire::message::{Attempt, Claimed, Holding, Ownership, Unable};
+use crate::wire::message::{Attempt, Holding};
 use alloc::string::String;
 use alloc::vec::Vec;
-
-/// A node whose word does not count is told of after this.
-const WORDLESS: core::time::Duration = core::time::Duration::from_secs(10);
-/// What is asked for again is asked for after this, at least.
-const ASK_AGAIN: core::time::Duration = core::time::Duration::from_millis(100);
 
 impl Node {
     /// Whether the native book rules: everybody who lives speaks it.
@@ -64,23 +59,6 @@ impl Node {
         }
     }
 
-    /// A live node whose word does not count keeps everybody from starting anything: after a while that is told.
-    fn expect_words(&mut self, view: &View) {
-        if view.live().all(native::PeerView::reassures) {
-            self.deadlines.clear(Timer::Starting);
-        } else {
-            self.deadlines.start(Timer::Starting, self.now.plus(WORDLESS));
-        }
-    }
-
-    /// It has been so for a while.
-    pub(super) fn tell_wordless(&mut self) {
-        let view = self.ownership_view(&mut Look::default());
-        if let Some(peer) = view.live().find(|peer| !peer.reassures()) {
-            self.report(Event::NoAnswerToStarting { node: self.name(peer.node) });
-        }
-    }
-
     fn is_all_down(&self) -> bool {
         (0..).map(GroupId).zip(self.config.groups()).all(|(group, _)| self.executor.doing(group).is_down())
     }
@@ -109,10 +87,17 @@ impl Node {
                 entry.said = None;
             }
         }
-        let failback = self.book.hold.foreign;
+        // A class of which anything runs here is held: nobody else may start it.
+        let runs = |local: bool| {
+            (0..)
+                .map(GroupId)
+                .zip(self.config.groups())
+                .any(|(group, config)| (config.home == self.config.local()) == local && self.executor.is_wanted(group))
+        };
+        let hold = Holding { local: runs(true), foreign: runs(false) };
         self.book = crate::resource::classic::Book {
-            hold: self.book.hold,
-            needs_failback: failback,
+            hold,
+            needs_failback: hold.foreign,
             ..crate::resource::classic::Book::default()
         };
     }
@@ -123,11 +108,11 @@ impl Node {
         let is_home = self.config.groups().iter().any(|group| group.home == self.config.local());
         let mut hold = Holding { local: true, foreign: false };
         for (group, config) in (0..).map(GroupId).zip(self.config.groups()) {
-            let held = self.ledger.memory(group).is_some_and(|memory| memory.own.is_some_and(|own| own.held.is_some()));
+            let is_ours = self.ledger.is_held(group);
             if config.home == self.config.local() {
-                hold.local &= held;
+                hold.local &= is_ours;
             } else {
-                hold.foreign |= held;
+                hold.foreign |= is_ours;
             }
         }
         hold.local &= is_home || !hold.foreign;
@@ -149,7 +134,7 @@ impl Node {
     /// What others may have had while we did not look is announced again.
     pub(super) fn announce_owned(&mut self) {
         for group in (0..).map(GroupId).take(self.config.groups().len()) {
-            if self.ledger.memory(group).is_some_and(|memory| memory.own.is_some_and(|own| own.held.is_some())) {
+            if self.ledger.is_held(group) {
                 self.executor.announce(&mut context!(self), group);
             }
         }
@@ -186,10 +171,7 @@ impl Node {
 
     /// When the majority counts as lost, if we hold a group that needs one and nothing more is heard.
     pub(super) fn majority_lost_at(&self) -> Option<crate::time::Instant> {
-        let needs = |group: GroupId| {
-            let held = self.ledger.memory(group).is_some_and(|memory| memory.own.is_some_and(|own| own.held.is_some()));
-            held && self.config.exclusion(Some(group)).quorum
-        };
+        let needs = |group: GroupId| self.ledger.is_held(group) && self.config.exclusion(Some(group)).quorum;
         let holds = self.ledger.rules && (0..).map(GroupId).take(self.config.groups().len()).any(needs);
         holds.then(|| self.ownership_view(&mut Look::default()).majority_until().unwrap_or(*self.now))
     }
@@ -461,110 +443,6 @@ impl Node {
         }
     }
 
-    // --- saying
-
-    /// Says what it does with every group, if that is not what it said last.
-    fn say_changes(&mut self, view: &View) {
-        let mut changed = self.ledger.version == 0;
-        for slot in 0..self.ledger.entries().len() {
-            let Some(said) = self.group_view(slot).map(|group| said(view, &group)) else { continue };
-            let now = *self.now;
-            if let Some(entry) = self.ledger.get_mut(slot).filter(|entry| entry.said != Some(said)) {
-                let could_not = entry.said.is_some_and(|before| before.unable.is_some());
-                if said.unable.is_some() {
-                    entry.memory.able_again = None;
-                } else if could_not {
-                    entry.memory.able_again = Some(now);
-                }
-                entry.said = Some(said);
-                changed = true;
-            }
-        }
-        if changed {
-            self.ledger.version = self.ledger.version.saturating_add(1);
-            self.say_ownership();
-        }
-    }
-
-    /// Says it all, under the version that it has.
-    pub(super) fn say_ownership(&mut self) {
-        let config = self.config.clone();
-        let ledger = core::mem::take(&mut self.ledger);
-        let name = |node: NodeId| config.node(node).map_or("", |node| node.name.as_str());
-        let entries = ledger.entries().iter().enumerate();
-        let groups = entries.filter_map(|(slot, entry)| {
-            let definition = ledger.group(slot).and_then(|group| config.definition(group));
-            Some(native::words(entry, entry.said?, definition, *self.now, name))
-        });
-        let ownership = Ownership { version: ledger.version, groups: groups.collect() };
-        self.send(Body::Ownership(ownership), None);
-        self.ledger = ledger;
-    }
-
-    // --- hearing
-
-    pub(super) fn on_ownership(&mut self, from: NodeId, seq: Seq, said: &Ownership<'_>) {
-        let config = self.config.clone();
-        if self.ledger.heard(from).is_none() {
-            self.compare_groups(from, said);
-        }
-        self.ledger.take(from, seq, *self.now, said, |name| config.node_named(name));
-    }
-
-    /// At the first word in its life: where its haresources is another than ours (scenario T20).
-    fn compare_groups(&mut self, from: NodeId, said: &Ownership<'_>) {
-        let config = self.config.clone();
-        let listed = |words: &&crate::wire::message::GroupWords<'_>| words.unable != Some(Unable::Unlisted);
-        let theirs = |key: &str| said.groups.iter().filter(listed).find(|words| words.key == *key);
-        let mut notes = Vec::new();
-        for (id, group) in (0..).map(GroupId).zip(config.groups()) {
-            match theirs(&group.key) {
-                None => notes.push((group.key.clone(), Difference::NotTheirs)),
-                Some(words) if words.definition != config.definition(id) => {
-                    notes.push((group.key.clone(), Difference::Other));
-                }
-                Some(_) => {}
-            }
-        }
-        let ours = |key: &str| config.groups().iter().any(|group| group.key == key);
-        let more = said.groups.iter().filter(listed).filter(|words| !ours(&words.key));
-        notes.extend(more.map(|words| (super::relay::shown(&words.key), Difference::NotOurs)));
-        let node = self.name(from);
-        for (group, difference) in notes {
-            self.report(Event::GroupsDiffer { node: node.clone(), group, difference });
-        }
-    }
-
-    /// Asks those whose claims are older than they say in their heartbeats.
-    pub(super) fn ask_for_claims(&mut self) {
-        let stale = self.stale_peers();
-        for node in &stale {
-            self.send(Body::ReqOwnership, Some(*node));
-        }
-        if !stale.is_empty() {
-            let again = self.config.timing().keepalive().max(ASK_AGAIN);
-            self.deadlines.set(Timer::Claims, self.now.plus(again));
-        }
-    }
-
-    fn stale_peers(&self) -> Vec<NodeId> {
-        let live = self.nodes.others().filter(|(_, peer)| peer.liveness.is_live() && !peer.gone);
-        let stale = live.filter(|(node, peer)| {
-            let newest = peer.contact.told.as_ref().and_then(|told| told.claims);
-            newest.is_some() && self.ledger.heard(*node) < newest
-        });
-        stale.map(|(node, _)| node).collect()
-    }
-
-    /// A heartbeat told of claims that have not come: if they do not come soon they are asked for.
-    pub(super) fn expect_claims(&mut self, from: NodeId) {
-        let newest = self.nodes.get(from).and_then(|peer| peer.contact.told.as_ref()?.claims);
-        if newest.is_some() && self.ledger.heard(from) < newest {
-            let again = self.config.timing().keepalive().max(ASK_AGAIN);
-            self.deadlines.start(Timer::Claims, self.now.plus(again));
-        }
-    }
-
     // --- words
 
     fn key(&self, slot: usize) -> String {
@@ -619,7 +497,6 @@ impl Node {
         match native::waiting_for(&view, &group) {
             _ if !self.life.is_started() => Why::Joining,
             Some(Obstacle::Unable(unable)) => Why::Unable(unable),
-            Some(Obstacle::Busy) => Why::Moving,
             Some(Obstacle::Unsure(at)) => Why::Unheard { node: node(at) },
             Some(Obstacle::Duty(because)) => self.why_native(because),
             Some(Obstacle::AbleAgain) => Why::AbleAgain,
@@ -631,32 +508,8 @@ impl Node {
             Some(Obstacle::NoConsent(at)) => Why::NoConsent { node: node(at) },
             Some(Obstacle::NoProof(at)) => Why::NoProof { node: node(at) },
             Some(Obstacle::NoMajority) => Why::NoMajority,
-            None => Why::Moving,
+            Some(Obstacle::Busy) | None => Why::Moving,
         }
-    }
-}
-
-/// What is published of a group.
-fn said(view: &View, group: &GroupView<'_>) -> Said {
-    let memory = group.memory;
-    let state = match group.doing {
-        Doing::Stopped if group.asking().is_some() => Claimed::Asking,
-        Doing::Stopped => Claimed::Stopped,
-        Doing::Starting => Claimed::Starting,
-        Doing::Running => Claimed::Running,
-        // Until it is known what an earlier life left here the others wait (OWNERSHIP 1).
-        Doing::Stopping | Doing::Stuck | Doing::Probing => Claimed::Stopping,
-        Doing::Failed => Claimed::Failed,
-    };
-    Said {
-        state,
-        unable: native::unable(view, group),
-        attempt: memory.own.map(|own| own.attempt),
-        consent: memory.consent,
-        successor: memory.handover.map(|handover| handover.to),
-        wanted: memory.wanted.is_some(),
-        kept: memory.kept || memory.handover.is_some_and(|handover| handover.is_kept()),
-        beats: memory.beats.len(),
     }
 }
 

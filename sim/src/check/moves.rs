@@ -84,6 +84,25 @@ impl Sticky {
     fn was_asked(&self, moment: &Moment<'_>) -> bool {
         self.asked.is_some_and(|asked| moment.now.since(asked) < REQUEST + self.settled * 2)
     }
+
+    /// Whether something that happened lately explains that a group leaves `last`, for `host` if it is another.
+    fn excuses(&self, moment: &Moment<'_>, last: usize, host: usize) -> bool {
+        let dead_time = |host: usize| moment.plan.hosts[host].config.timing().deadtime();
+        let contact = moment.contact.lasts(moment.now, host, last);
+        // A node that was started consents to nothing before it has heard or buried everybody.
+        let quiet = |host: usize| {
+            let long = self.settled * 2 + dead_time(host) * 2 + self.join;
+            self.disturbed[host].is_none_or(|at| moment.now.since(at) > long)
+        };
+        let gave_way =
+            self.strained.get(&last).is_some_and(|at| moment.now.since(*at) < self.settled * 2 + dead_time(last) * 2);
+        gave_way
+            || contact < self.settled * 2
+            || self.was_asked(moment)
+            || !quiet(last)
+            || !quiet(host)
+            || moment.ground.power(last) != Power::On
+    }
 }
 
 impl Check for Sticky {
@@ -109,23 +128,7 @@ impl Check for Sticky {
                 self.last.resize(moment.ground.group_count(), None);
                 for group in of_resource(moment, *resource) {
                     let Some(last) = self.last[group].replace(*host).filter(|last| last != host) else { continue };
-                    let dead_time = |host: usize| moment.plan.hosts[host].config.timing().deadtime();
-                    let contact = moment.contact.lasts(moment.now, *host, last);
-                    // A node that was started consents to nothing before it has heard or buried everybody.
-                    let quiet = |host: usize| {
-                        let long = self.settled * 2 + dead_time(host) * 2 + self.join;
-                        self.disturbed[host].is_none_or(|at| moment.now.since(at) > long)
-                    };
-                    let gave_way = self
-                        .strained
-                        .get(&last)
-                        .is_some_and(|at| moment.now.since(*at) < self.settled * 2 + dead_time(last) * 2);
-                    let excused = gave_way
-                        || contact < self.settled * 2
-                        || self.was_asked(moment)
-                        || !quiet(last)
-                        || !quiet(*host)
-                        || moment.ground.power(last) != Power::On
+                    let excused = self.excuses(moment, last, *host)
                         || self.failback == Failback::On && is_home(moment, group, *host);
                     if !excused {
                         let (key, from, to) = (moment.ground.key(group), moment.name(last), moment.name(*host));
@@ -137,8 +140,11 @@ impl Check for Sticky {
                 // Of two owners the one that stays is the last.
                 for group in of_resource(moment, *resource) {
                     let stays = moment.ground.owners(group).find(|owner| owner != host);
+                    // Whom it left for a good reason it may return from at any time later.
+                    let others = (0..moment.ground.host_count()).filter(|other| other != host);
+                    let left = others.into_iter().any(|other| self.excuses(moment, *host, other));
                     if let Some(last) = self.last.get_mut(group).filter(|last| **last == Some(*host)) {
-                        *last = stays.or(*last);
+                        *last = if left { stays } else { stays.or(*last) };
                     }
                 }
             }

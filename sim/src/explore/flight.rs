@@ -51,11 +51,11 @@ impl Says {
             Body::Nak(nak) => (digest_of(&(3_u8, &nak.info, address)), None, Some(nak.first)),
             Body::Status(Status { hears: Some(hears), .. }) => {
                 // Of a pair only the receiver can be named.
-                let heard = hears.nodes.iter().find_map(|(_, verdict)| match verdict {
+                let yours = hears.nodes.iter().find_map(|(_, verdict)| match verdict {
                     Verdict::Heard { seq, .. } => Some(*seq),
                     _ => None,
                 });
-                (digest_of(&(5_u8, body.meaning(), address)), heard, None)
+                (digest_of(&(5_u8, body.meaning(), address)), yours, None)
             }
             body => (digest_of(&(4_u8, body.meaning(), address)), None, None),
         };

@@ -102,6 +102,11 @@ impl Ledger {
         self.entries.get(group.index()).map(|entry| &entry.memory)
     }
 
+    /// Whether we hold a group of ours: our attempt has acted.
+    pub(crate) fn is_held(&self, group: GroupId) -> bool {
+        self.memory(group).is_some_and(|memory| memory.own.is_some_and(|own| own.held.is_some()))
+    }
+
     /// What is remembered of a group of ours, to be changed.
     pub(crate) fn memory_mut(&mut self, group: GroupId) -> Option<&mut Memory> {
         self.entries.get_mut(group.index()).map(|entry| &mut entry.memory)

@@ -106,7 +106,7 @@ pub(crate) fn obstacle(view: &View, group: &GroupView<'_>, look: &mut Look) -> O
         if offers(claim) {
             return false;
         }
-        claim.state.is_held() || (!(claim.is_clean() && peer.reassures()) && !may_skip(view, peer, claim))
+        claim.state.is_held() || !(may_skip(view, peer, claim) || claim.is_clean() && peer.reassures())
     };
     if let Some(peer) = view.live().find(keeps) {
         return Some(match group.claim(peer.node) {

@@ -152,15 +152,18 @@ impl Case {
     }
 }
 
-fn acts(intent: Option<Intent>) -> bool {
-    matches!(intent, Some(Intent::Act { .. }))
+fn acts(case: &Case) -> bool {
+    matches!(case.intent(), Some(Intent::Act { .. }))
 }
+
+/// What is wrong, in words and in deed.
+type Missing = (&'static str, fn(&mut Case));
 
 #[test]
 fn nothing_is_started_while_a_word_is_missing() {
     assert_eq!(case().intent(), Some(Intent::Ask));
-    assert!(acts(case().asking().intent()));
-    let missing: [(&str, fn(&mut Case)); 9] = [
+    assert!(acts(&case().asking()));
+    let missing: [Missing; 9] = [
         ("unsure of a node", |case| case.view.peers[0].standing = Standing::Unsure),
         ("no claim", |case| case.claims[1].value = None),
         ("a claim older than the heartbeat", |case| case.view.peers[0].is_fresh = false),
@@ -178,7 +181,7 @@ fn nothing_is_started_while_a_word_is_missing() {
         let asks = case().with(change);
         assert!(!matches!(asks.intent(), Some(Intent::Ask | Intent::Act { .. })), "{what}: {:?}", asks.intent());
         let acting = case().asking().with(change);
-        assert!(!acts(acting.intent()), "{what}: {:?}", acting.intent());
+        assert!(!acts(&acting), "{what}: {:?}", acting.intent());
     }
 }
 
@@ -198,21 +201,21 @@ fn the_silent_need_a_proof() {
             silent(&mut case.view, OTHER, standing);
         })
     };
-    assert!(acts(dead(SILENCE, Standing::Dead).intent()), "(f)");
-    assert!(acts(dead(FENCING, Standing::Gone).intent()), "(a)");
-    assert!(!acts(dead(FENCING, Standing::Dead).intent()));
-    assert!(acts(dead(FENCING, Standing::Dead).with(|case| case.view.peers[0].is_fenced = true).intent()), "(b)");
+    assert!(acts(&dead(SILENCE, Standing::Dead)), "(f)");
+    assert!(acts(&dead(FENCING, Standing::Gone)), "(a)");
+    assert!(!acts(&dead(FENCING, Standing::Dead)));
+    assert!(acts(&dead(FENCING, Standing::Dead).with(|case| case.view.peers[0].is_fenced = true)), "(b)");
     // (f) asks whether all that consent hold it for dead, too (row 4 of the timelines, in this mode).
     let heard = dead(SILENCE, Standing::Dead).with(|case| case.view.peers[1].counts_out = NodeSet::default());
-    assert!(!acts(heard.intent()));
+    assert!(!acts(&heard));
 }
 
 #[test]
 fn a_majority_is_counted_by_those_who_heard_us_lately() {
     let quorum = || case().asking().with(|case| case.exclusion = QUORUM);
     let one_dead = || quorum().with(|case| silent(&mut case.view, OTHER, Standing::Dead));
-    assert!(acts(one_dead().intent()));
-    assert!(!acts(one_dead().with(|case| case.claim(THIRD).consent = None).intent()));
+    assert!(acts(&one_dead()));
+    assert!(!acts(&one_dead().with(|case| case.claim(THIRD).consent = None)));
     let late = one_dead().with(|case| {
         case.view.peers[0].echo = Some(at(6_000));
         case.view.peers[1].echo = Some(at(7_900));
@@ -226,7 +229,7 @@ fn a_majority_is_counted_by_those_who_heard_us_lately() {
             peer.echo = Some(at(5_000));
         }
     });
-    assert!(!acts(both_gone.intent()));
+    assert!(!acts(&both_gone));
 }
 
 #[test]

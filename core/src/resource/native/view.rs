@@ -46,6 +46,7 @@ pub(crate) enum Standing {
 }
 
 /// Another node.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, all combinations occur")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PeerView {
     pub(crate) node: NodeId,
