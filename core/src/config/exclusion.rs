@@ -10,6 +10,7 @@
 //! | `dialect classic` | this node speaks as a 3.0.6 even among our own |
 
 use super::diagnostic::{Code, Report, Span};
+use super::haresources::OWNERS_MAX;
 use super::text::Word;
 use super::{Config, Group};
 use crate::digest::digest_of;
@@ -56,6 +57,11 @@ impl Config {
     /// Whether this node announces and speaks the native dialect.
     pub fn speaks_native(&self) -> bool {
         self.settings.native
+    }
+
+    /// Whether groups can be shared natively: in larger clusters there are none, and nobody tells whom it hears.
+    pub(crate) fn shares_groups(&self) -> bool {
+        self.manages_resources() && self.present().count() <= OWNERS_MAX
     }
 
     /// What a start of the group needs; of a group of others, the strictest.

@@ -51,7 +51,7 @@ impl Node {
     /// What our heartbeat says of the others; nothing while a 3.0.6 keeps all from the native dialect. Of whom we are
     /// unsure nothing is said: a missing word is never agreement.
     pub(super) fn hears(&mut self) -> Option<Hears<'static>> {
-        if !self.config.manages_resources() || !self.is_native() {
+        if !self.is_native() {
             return None;
         }
         self.told = self.verdicts(&mut Look::default());

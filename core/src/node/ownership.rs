@@ -25,9 +25,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 impl Node {
-    /// Whether the native book rules: everybody who lives speaks it.
+    /// Whether the native book rules: everybody who lives speaks it, and there is something to rule.
     pub(super) fn is_native(&self) -> bool {
-        self.dialect().native.is_some()
+        self.config.shares_groups() && self.dialect().native.is_some()
     }
 
     /// Asks the rule for every group until it wants nothing more.
