@@ -9,11 +9,10 @@
 //! | `ownership at-least-one [KEY...]` | they also start when the other is silent for its dead time, as with 3.0.6 |
 //! | `dialect classic` | this node speaks as a 3.0.6 even among our own |
 
+use super::Config;
 use super::diagnostic::{Code, Report, Span};
 use super::haresources::OWNERS_MAX;
 use super::text::Word;
-use super::{Config, Group};
-use crate::digest::digest_of;
 use crate::ids::GroupId;
 use crate::resource::native::Exclusion;
 use alloc::string::{String, ToString as _};
@@ -78,10 +77,7 @@ impl Config {
 
     /// A digest of what a group is: its home and its resources. Equal on all nodes that list it alike.
     pub fn definition(&self, group: GroupId) -> Option<u64> {
-        let Group { home, resources, .. } = self.groups.get(group.index())?;
-        let home = self.node(*home)?.name.as_str();
-        let words: Vec<&str> = resources.iter().map(super::Resource::word).collect();
-        Some(digest_of(&(home, words)))
+        self.groups.get(group.index()).map(|group| group.definition)
     }
 
     /// The longest time that the release of all groups with at most one owner may take, in parallel: S of OWNERSHIP 5.

@@ -13,6 +13,7 @@ use super::address::{self, Address};
 use super::diagnostic::{Code, Report, Span};
 use super::text::{Word, is_blank, lines, nearest};
 use super::{NodeConfig, ScriptCall, SourceText, scripts};
+use crate::digest::digest_of;
 use crate::ids::NodeId;
 
 /// Groups of one file: far beyond any real one, and a number fits into [`GroupId`](crate::ids::GroupId).
@@ -30,6 +31,8 @@ pub struct Group {
     pub key: String,
     /// The resources, started from first to last and stopped from last to first; never empty.
     pub resources: Vec<Resource>,
+    /// A digest of home and resources, equal on all nodes that define the group alike.
+    pub definition: u64,
     /// The first word of the line.
     pub span: Span,
 }
@@ -140,7 +143,9 @@ pub(crate) fn read(source: SourceText<'_>, nodes: &[NodeConfig], report: &mut Re
         known.add_group(rest, &resources, report);
         // A home that is unknown is an error, so that any number does.
         let home = home.unwrap_or(NodeId(0));
-        groups.push(Group { home, key: key.text.to_string(), resources, span: first.span });
+        let words: Vec<&str> = rest.iter().map(|word| word.text).collect();
+        let definition = digest_of(&(first.text.to_ascii_lowercase(), words));
+        groups.push(Group { home, key: key.text.to_string(), resources, definition, span: first.span });
     }
     known.check_keys(report);
     if let Some(first) = groups.first().filter(|_| nodes.len() > OWNERS_MAX) {

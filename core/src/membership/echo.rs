@@ -74,8 +74,8 @@ pub(crate) struct Told {
     pub(crate) heard_of_others: Vec<Of<(Generation, Seq)>>,
     /// The version of its claims.
     pub(crate) claims: Option<u64>,
-    /// A digest of its node lines.
-    pub(crate) order: u64,
+    /// Its node lines are in the same order as ours.
+    pub(crate) same_order: bool,
 }
 
 /// What passes between us and one peer.

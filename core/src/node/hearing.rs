@@ -114,7 +114,8 @@ impl Node {
 
     /// What it says in the places of our configuration; names that we do not know count for nothing.
     fn understand(&self, from: NodeId, hears: &Hears<'_>) -> Told {
-        let mut told = Told { claims: hears.claims, order: hears.order, ..Told::default() };
+        let same_order = hears.order == self.order_digest();
+        let mut told = Told { claims: hears.claims, same_order, ..Told::default() };
         for (name, verdict) in &hears.nodes {
             let Some(node) = self.config.node_named(name).filter(|node| *node != from) else { continue };
             match *verdict {

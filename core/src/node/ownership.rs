@@ -259,8 +259,7 @@ impl Node {
     fn agrees_on_order(&self) -> bool {
         let live = self.nodes.others().filter(|(_, peer)| peer.liveness.is_live());
         let mut told = live.filter_map(|(_, peer)| peer.contact.told.as_ref());
-        let ours = self.order_digest();
-        told.all(|told| told.order == ours)
+        told.all(|told| told.same_order)
     }
 
     fn rank_by_name(&self, node: NodeId) -> u16 {

@@ -59,7 +59,8 @@ pub(super) fn hand_over(view: &View, group: &GroupView<'_>, look: &mut Look) -> 
         let is_out = peer.is_none_or(|peer| matches!(peer.standing, Standing::Dead | Standing::Gone));
         let refuses = claim.is_none_or(|claim| claim.unable.is_some());
         // Of two that offer to each other the later one in the order takes (scenario T7).
-        let yields = peer.is_some_and(|peer| peer.offers_back && peer.rank < view.rank);
+        let is_standby = matches!(handover.because, Because::Operator(_));
+        let yields = is_standby && peer.is_some_and(|peer| peer.offers_back && peer.rank < view.rank);
         if group.owned().is_some() && !yields && claim.is_some_and(|claim| claim.state == Claimed::Asking) {
             return Some(Intent::Release { because: handover.because });
         }

@@ -168,7 +168,9 @@ pub(super) fn consent(view: &View, group: &GroupView<'_>) -> Option<Intent> {
     if !group.doing.is_down() || group.memory.own.is_some() {
         return None;
     }
-    let asking = view.claimants(group).filter(|(_, claim)| claim.state == Claimed::Asking);
+    // Who names us its successor has ended what it asked for, whatever it says.
+    let asks = |claim: &Claim| claim.state == Claimed::Asking && claim.successor != Some(view.me);
+    let asking = view.claimants(group).filter(|(_, claim)| asks(claim));
     let epochs = asking.filter_map(|(peer, claim)| Some(Epoch { node: peer.node, attempt: claim.attempt? }));
     let highest = epochs.reduce(|a, b| if view.is_later(b, a) { b } else { a })?;
     if group.memory.handover.is_some_and(|handover| handover.to != highest.node) {

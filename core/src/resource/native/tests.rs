@@ -403,3 +403,92 @@ fn a_group_goes_home_when_its_home_can_take_it_and_nothing_keeps_it() {
         assert_eq!(away(stays).intent(), None);
     }
 }
+
+/// Whatever others say, the rule comes to rest: each intent ends the condition of its rule.
+#[test]
+fn the_rule_rests_whatever_is_claimed() {
+    use proptest::prelude::*;
+    let states =
+        [Claimed::Stopped, Claimed::Asking, Claimed::Starting, Claimed::Running, Claimed::Stopping, Claimed::Failed];
+    let standings = [Standing::Live, Standing::Gone, Standing::Dead, Standing::Unsure];
+    let claim = (0..6_usize, 0..3_u64, any::<[bool; 4]>(), 0..4_u16);
+    let peer = (claim, 0..4_usize, any::<[bool; 4]>());
+    let ours = (0..6_usize, any::<[bool; 6]>(), 0..3_u16);
+    proptest!(|(one in peer.clone(), two in peer, (doing, flags, to) in ours)| {
+        let mut case = case();
+        for (at, ((state, counter, said, named), standing, known)) in [(1, one), (2, two)] {
+            let peer = &mut case.view.peers[at - 1];
+            peer.standing = standings[standing];
+            (peer.is_fresh, peer.names_us, peer.is_deaf, peer.offers_back) = (known[0], known[1], known[2], known[3]);
+            let claim = case.claims[at].value.as_mut().unwrap();
+            claim.state = states[state];
+            claim.attempt = (counter > 0).then(|| attempt(counter));
+            claim.unable = said[0].then_some(Unable::Failed);
+            (claim.wanted, claim.kept) = (said[1], said[2]);
+            claim.held = said[3].then(|| at_ms(counter));
+            claim.successor = (named < 3).then_some(NodeId(named));
+        }
+        let doings = [Doing::Stopped, Doing::Starting, Doing::Running, Doing::Stopping, Doing::Failed, Doing::Stuck];
+        case.doing = doings[doing];
+        case.home = NodeId(to);
+        case.view.rank = if flags[0] { 0 } else { 9 };
+        case.view.offering = NodeSet::default().with(NodeId(to.max(1)));
+        let because = if flags[1] { Because::Operator(NodeId(to.max(1))) } else { Because::Failback(NodeId(to.max(1))) };
+        if flags[2] {
+            case.memory.handover = Some(Handover { to: NodeId(to.max(1)), because, offered: at(9_000), released: None });
+        }
+        if flags[3] {
+            let held = flags[4].then(|| at(5_000));
+            case.memory.own = Some(Own { attempt: attempt(1), asked: at(5_000), held });
+        }
+        case.memory.wanted = flags[5].then(|| at(9_000));
+        let mut steps = 0;
+        while let Some(intent) = case.intent() {
+            steps += 1;
+            prop_assert!(steps < 20, "{intent:?}");
+            obey(&mut case, intent);
+        }
+    });
+}
+
+fn at_ms(counter: u64) -> Instant {
+    at(counter * 100)
+}
+
+/// What a node does with an intent, as far as the rule looks at it.
+fn obey(case: &mut Case, intent: Intent) {
+    let now = case.view.now;
+    let memory = &mut case.memory;
+    let own = |held| Some(Own { attempt: attempt(9), asked: now, held });
+    match intent {
+        Intent::Adopt => memory.own = own(Some(now)),
+        Intent::Drop => memory.own = None,
+        Intent::Ask => (memory.own, memory.consent) = (own(None), None),
+        Intent::Withdraw { yields } => {
+            memory.own = None;
+            memory.yields = yields.then(|| now.plus(Duration::from_secs(6))).or(memory.yields);
+        }
+        Intent::Act { .. } => {
+            memory.own = memory.own.map(|own| Own { held: Some(now), ..own });
+            case.doing = Doing::Starting;
+        }
+        Intent::Release { .. } => {
+            memory.own = None;
+            case.doing = Doing::Stopping;
+        }
+        Intent::HandOver { to, because } => {
+            memory.handover = Some(Handover { to, because, offered: now, released: None });
+            if because == Because::Stopping {
+                memory.own = None;
+                case.doing = Doing::Stopping;
+            }
+        }
+        Intent::EndHandover { .. } => memory.handover = None,
+        Intent::Consent(epoch) => memory.consent = Some(epoch),
+        Intent::EndConsent => memory.consent = None,
+        Intent::Win { over } => memory.beats = over,
+        Intent::Contest { .. } => memory.contested = true,
+        Intent::EndContest => (memory.contested, memory.beats) = (false, Vec::new()),
+        Intent::EndWish { .. } => memory.wanted = None,
+    }
+}
