@@ -43,6 +43,7 @@ use mio::{Interest, Poll, Waker};
 use nix::libc::{SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
 use std::fs::Permissions;
+use std::mem::ManuallyDrop;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -285,7 +286,7 @@ fn assemble(options: &Options, config: &Config, log: &Log, guard: Option<Guard>)
     let parts = Parts {
         poll,
         timer,
-        signals,
+        signals: ManuallyDrop::new(signals),
         udp,
         icmp,
         serial,

@@ -38,6 +38,7 @@ use signal_hook_mio::v1_0::Signals;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
@@ -74,7 +75,8 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 pub(crate) struct Parts {
     pub(crate) poll: Poll,
     pub(crate) timer: Timer,
-    pub(crate) signals: Signals,
+    /// Never dropped: the handlers outlive it, and would write into a closed pipe, which is another signal.
+    pub(crate) signals: ManuallyDrop<Signals>,
     pub(crate) udp: Udp,
     pub(crate) icmp: Icmp,
     pub(crate) serial: Serial,

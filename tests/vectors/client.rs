@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// As the recordings were made (README.md beside them).
 const HA_CF: &str = "ping 10.77.0.254\nnode alpha\nnode beta\nkeepalive 500ms\ndeadtime 3\nwarntime 1\ninitdead 5\n\
-    auto_failback off\nbcast eth1\nbcast eth0\nlogfile /var/log/ha-log\ndebugfile /var/log/ha-debug\ncluster lab\n\
+    auto_failback off\ndialect classic\nbcast eth1\nbcast eth0\nlogfile /var/log/ha-log\ndebugfile /var/log/ha-debug\ncluster lab\n\
     apiauth dopd uid=hacluster\napiauth ping uid=root gid=haclient\napiauth default uid=root\n";
 /// The medium that its first line configures.
 const PING: MediumId = MediumId(0);

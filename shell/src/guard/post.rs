@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -97,7 +98,8 @@ struct Watch<'a> {
     config: &'a Config,
     poll: Poll,
     timer: Timer,
-    signals: Signals,
+    /// Never dropped: the handlers outlive it, and would write into a closed pipe, which is another signal.
+    signals: ManuallyDrop<Signals>,
     scripts: Scripts,
     netlink: Netlink,
     udp: Udp,
@@ -191,7 +193,7 @@ impl<'a> Watch<'a> {
             post,
             config,
             timer,
-            signals,
+            signals: ManuallyDrop::new(signals),
             scripts,
             netlink: Netlink::open()?,
             udp: Udp::senders(config.media()),

@@ -2,8 +2,9 @@
 //!
 //! A *move* is a group that one host ran last and another host now starts. Each reason excuses one move of each group:
 //! something that the plan let happen, or a silence that ended. With `auto_failback off` a group whose owner lives, is
-//! in contact and was not asked stays where it is; with `on` it may only go home. An owner that a peer did not hear for
-//! half its dead time may give way to it (OWNERSHIP 4, *deaf peer*), be it that the next packet was only late.
+//! in contact and was not asked stays where it is; with `on` it may only go home. An owner whose packets come
+//! late by an eighth of its dead time may give way (OWNERSHIP 4, *deaf peer*): late there and back and seen once in a
+//! heartbeat, its echo is too old.
 
 use super::{Check, Fact, Moment, release_bound};
 use crate::ground::Power;
@@ -62,7 +63,7 @@ pub struct Sticky {
     join: Duration,
     /// By receiver and sender: when the last packet came.
     heard: BTreeMap<(usize, usize), Instant>,
-    /// By sender: when somebody had last not heard it for half its dead time.
+    /// By sender: when a packet of it last came late.
     strained: BTreeMap<usize, Instant>,
     last: Vec<Option<usize>>,
     asked: Option<Instant>,
@@ -119,8 +120,9 @@ impl Check for Sticky {
             Fact::Calmed => self.disturbed.fill(Some(moment.now)),
             Fact::Arrives(arrival) => {
                 let before = self.heard.insert((arrival.to, arrival.from), moment.now);
-                let half = moment.plan.hosts[arrival.from].config.timing().deadtime() / 2;
-                if before.is_some_and(|before| moment.now.since(before) > half) {
+                let timing = moment.plan.hosts[arrival.from].config.timing();
+                let late = timing.keepalive() + timing.deadtime() / 8;
+                if before.is_some_and(|before| moment.now.since(before) > late) {
                     self.strained.insert(arrival.from, moment.now);
                 }
             }
