@@ -65,6 +65,8 @@ pub struct Sticky {
     heard: BTreeMap<(usize, usize), Instant>,
     /// By sender: when a packet of it last came late.
     strained: BTreeMap<usize, Instant>,
+    /// Whether the rule that makes an owner give way is in force: native, and without a majority.
+    gives_way: bool,
     last: Vec<Option<usize>>,
     asked: Option<Instant>,
     /// By host: when its daemon was last told to stop, or something was done to it.
@@ -78,8 +80,10 @@ impl Sticky {
         let hosts = plan.hosts.len();
         let settled = release_bound(plan);
         let join = plan.configs().map(|config| config.timing().initdead()).max().unwrap_or_default();
+        let gives_way = plan.configs().all(|config| config.speaks_native() && config.exclusion(None).silence);
         let (heard, strained) = (BTreeMap::new(), BTreeMap::new());
-        Sticky { failback, settled, join, heard, strained, last: Vec::new(), asked: None, disturbed: vec![None; hosts] }
+        let (last, asked, disturbed) = (Vec::new(), None, vec![None; hosts]);
+        Sticky { failback, settled, join, heard, strained, gives_way, last, asked, disturbed }
     }
 
     fn was_asked(&self, moment: &Moment<'_>) -> bool {
@@ -97,7 +101,7 @@ impl Sticky {
         };
         let gave_way =
             self.strained.get(&last).is_some_and(|at| moment.now.since(*at) < self.settled * 2 + dead_time(last) * 2);
-        gave_way
+        self.gives_way && gave_way
             || contact < self.settled * 2
             || self.was_asked(moment)
             || !quiet(last)
