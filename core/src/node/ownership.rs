@@ -95,9 +95,13 @@ impl Node {
                 .any(|(group, config)| (config.home == self.config.local()) == local && self.executor.is_wanted(group))
         };
         let hold = Holding { local: runs(true), foreign: runs(false) };
+        // Only who joins says `starting`. To a 3.0.6 that returns it would void what both just agreed on, and its answer looks
+        // like the end of the standby that it begins by itself (CLUSTER b.6).
+        let starting_said = self.view().phase != Phase::Joining;
         self.book = crate::resource::classic::Book {
             hold,
             needs_failback: hold.foreign,
+            starting_said,
             ..crate::resource::classic::Book::default()
         };
     }

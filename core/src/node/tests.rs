@@ -15,6 +15,7 @@ use alloc::string::{String, ToString};
 use core::time::Duration;
 
 mod clients;
+mod dialects;
 mod guarded;
 mod hostile;
 mod members;
@@ -45,6 +46,8 @@ struct Pair {
     /// Frames under way: who gets them.
     wire: VecDeque<(usize, crate::action::Frame)>,
     cut: bool,
+    /// What nodes sent while nothing was cut.
+    sent: Vec<(usize, crate::action::Frame)>,
     log: Vec<(usize, String)>,
     replies: Vec<Response>,
     exits: usize,
@@ -76,6 +79,7 @@ impl Pair {
             generation: 100,
             wire: VecDeque::new(),
             cut: false,
+            sent: Vec::new(),
             log: Vec::new(),
             replies: Vec::new(),
             exits: 0,
@@ -131,7 +135,10 @@ impl Pair {
         let mut done = Vec::new();
         for action in node.handle(self.now, input) {
             match action {
-                Action::Send { frame, .. } if !self.cut => self.wire.push_back((1 - which, frame)),
+                Action::Send { frame, .. } if !self.cut => {
+                    self.sent.push((which, frame.clone()));
+                    self.wire.push_back((1 - which, frame));
+                }
                 Action::RunResource { op, run } => {
                     let word = run.resource.to_string();
                     match run.verb {
