@@ -1,6 +1,6 @@
 //! Everything a node can do to the world. With [`Input`](crate::Input) this is the whole boundary.
 
-use crate::config::{Resource, VirtualIp};
+use crate::config::{FenceDevice, Resource, VirtualIp};
 use crate::event::Event;
 use crate::ids::{ClientId, GroupId, MediumId, OpId, ProgramId};
 use crate::time::Instant;
@@ -81,6 +81,23 @@ pub enum Action {
     /// Reboot the machine at once, whatever else runs there: a resource cannot be stopped (`stop_failure reboot`). If the
     /// machine cannot be rebooted the node goes on with a group that is stuck.
     Reboot,
+    /// Reset another machine with the configured device; the end comes back as [`Input::OpDone`](crate::Input::OpDone), `Done`
+    /// only if the device confirms.
+    Fence {
+        /// The name under which the result comes back.
+        op: OpId,
+        /// The machine.
+        node: String,
+        /// The device.
+        device: FenceDevice,
+        /// When to end the device's program by force.
+        limit: Duration,
+    },
+    /// End the program of a device; what it did or not comes back all the same.
+    CeaseFire {
+        /// Its operation.
+        op: OpId,
+    },
     /// Let clients of the API in and hear them, or not.
     Door(Door),
     /// Send a client of the API one message, in its turn; then, if so wished, a signal to its process.
@@ -263,6 +280,15 @@ pub enum Refusal {
     /// haresources has no such group.
     #[error("there is no such group")]
     NoSuchGroup,
+    /// The node is no member.
+    #[error("there is no such node")]
+    NoSuchNode,
+    /// Only who was declared dead can be said to run nothing.
+    #[error("that node is not dead: it was heard within its dead time")]
+    Alive,
+    /// Groups are taken from silent nodes without a proof.
+    #[error("nothing waits for it: neither `takeover manual` nor a fencing device is configured")]
+    NoProofWanted,
 }
 
 /// Why a request that was begun did not come to its end.

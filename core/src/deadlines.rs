@@ -38,11 +38,13 @@ pub(crate) enum Timer {
     Standby,
     /// Our own `hb_takeover` was not answered.
     Takeover,
-    /// Try a failed stop again.
     /// A rule of ownership may want something by time alone.
     Ownership,
     /// Claims that did not come are asked for.
     Claims,
+    /// It is our turn to reset a node, or a death is old enough.
+    Fence,
+    /// Try a failed stop again.
     StopRetry(GroupId),
     /// Ask a resource of a running group whether it still runs.
     Monitor(GroupId),

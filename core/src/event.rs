@@ -2,6 +2,10 @@
 //!
 //! Where the original has a phrase, the line begins with it; what we know beyond it follows.
 
+mod fencing;
+
+pub use fencing::FenceStep;
+
 use crate::config::{Change, Takes};
 use crate::drop_reason::DropReason;
 use crate::ids::{Generation, OpId, Seq};
@@ -98,6 +102,7 @@ pub enum Event {
     Cleaned { group: String, why: String },
     BothOwn { whose: &'static str, node: String },
     Ownership { group: String, step: Step },
+    Fence { node: String, step: FenceStep },
     GroupsDiffer { node: String, group: String, difference: Difference },
     // --- standby and takeover
     StandbyAsked { node: String, set: Which },
@@ -188,9 +193,9 @@ impl Event {
     pub fn level(&self) -> Level {
         use Event::{
             Acquired, Acquiring, AllReleased, BothOwn, Changed, Cleaned, ClientJoined, ClientLeft, ClientRefused,
-            ClientSilenced, ClientsHeard, CommunicationUp, DeadTimeCapped, Decision, Dialect, Dropped, ForeignOp,
-            FoundRunning, Generation, GivenUp, GivingUpGroup, GroupsDiffer, ImpossibleAck, LateHeartbeat, Link,
-            LocalStatus, Lost, Medium, Membership, NoAnswerToStarting, NoNodeList, NoStonith, NodeDead,
+            ClientSilenced, ClientsHeard, CommunicationUp, DeadTimeCapped, Decision, Dialect, Dropped, Fence,
+            ForeignOp, FoundRunning, Generation, GivenUp, GivingUpGroup, GroupsDiffer, ImpossibleAck, LateHeartbeat,
+            Link, LocalStatus, Lost, Medium, Membership, NoAnswerToStarting, NoNodeList, NoStonith, NodeDead,
             NodeListDiffers, NodeStatus, NothingMissing, OpFailed, Ownership, ProgramEnded, ProgramFatal,
             ProgramRespawns, ProgramStarts, ProgramTooFast, Ran, Released, Releasing, ReloadWithoutKeys, Reloaded,
             ResourceLost, Restart, Restarting, ReturnAfterPartition, Running, ShutdownBegins, ShutdownComplete,
@@ -234,6 +239,7 @@ impl Event {
                 Difference::NotTheirs | Difference::NotOurs => Level::Warn,
             },
             Ownership { step, .. } => step.level(),
+            Fence { step, .. } => step.level(),
             Changed(change) => match change.takes {
                 Takes::Now => Level::Info,
                 Takes::Restart(_) => Level::Warn,
@@ -479,6 +485,7 @@ impl Event {
                 "haresources: node {node} defines {group} otherwise: only nodes that agree with its owner may run it"
             ),
             Event::Ownership { group, step } => write!(f, "{group}: {step}"),
+            Event::Fence { node, step } => step.fmt(node, f),
             Event::BothOwn { whose, node } => write!(f, "Both machines own {whose} resources! (the other is {node})"),
             Event::StandbyAsked { node, set } => write!(f, "{node} wants to go standby [{}]", set.word()),
             Event::StandbyAnswered { node, set } => {

@@ -1,6 +1,6 @@
 //! Everything that can happen to a node. With [`Action`](crate::Action) this is the whole boundary.
 
-use crate::ids::{ClientId, GroupId, MediumId, OpId, ProgramId};
+use crate::ids::{ClientId, GroupId, MediumId, NodeId, OpId, ProgramId};
 use crate::reload::Reload;
 use crate::resource::Transcript;
 use crate::time::UnixTime;
@@ -221,6 +221,8 @@ pub enum Request {
     Takeover(Which),
     /// Forget that a group failed here, or try once more to stop what could not be stopped.
     Cleanup(GroupId),
+    /// Take the operator's word that a silent node runs nothing.
+    Confirm(NodeId),
 }
 
 /// Which groups a standby or takeover is about, seen from the node where it was asked for.

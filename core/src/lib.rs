@@ -107,7 +107,7 @@ pub use action::{
     Urgency, Verb,
 };
 pub use drop_reason::{DropKind, DropReason};
-pub use event::{Decision, Difference, Event, Level, Step};
+pub use event::{Decision, Difference, Event, FenceStep, Level, Step};
 pub use input::{
     Accounts, Carrier, Closed, Command, Credentials, Failure, Input, LoadAverage, Outcome, ProgramEnd, Request, Which,
 };

@@ -160,6 +160,13 @@ enum Command {
         /// A group: its first resource as in haresources; of an address the part before `/` will do.
         group: String,
     },
+    /// Say that a silent node runs nothing, where `takeover manual` or a fencing device makes the others wait for that: its
+    /// groups are taken at once. Be sure that it is down: if it runs they run twice. The exit status is 0 if nobody waits
+    /// for it any more, else 1.
+    Confirm {
+        /// The silent node.
+        node: String,
+    },
     /// Say why this node did what it did with its groups, from what the flight recorder has kept; needs `hbsim`.
     Why {
         /// A group: its first resource as in haresources; of an address the part before `/` will do. All without it.
@@ -241,6 +248,9 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Some(Command::Standby(Move { set })) => order(places, "standby", set)?,
         Some(Command::Takeover(Move { set })) => order(places, "takeover", set)?,
         Some(Command::Cleanup { group }) => cleanup(places, group)?,
+        Some(Command::Confirm { node }) => {
+            tell(&format!("confirm {node}"), &ask(places, &json!({"v": 1, "do": "confirm", "node": node}))?)
+        }
         Some(Command::Why { group, authkeys }) => {
             let authkeys = authkeys.clone().unwrap_or_else(|| places.config_dir.join("authkeys"));
             why::run(&places.trace_dir(), &authkeys, group.as_deref())?

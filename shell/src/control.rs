@@ -56,6 +56,8 @@ pub enum Asked {
     Watch,
     /// To clean up the group of that key.
     Cleanup(String),
+    /// Take the operator's word that a silent node runs nothing.
+    Confirm(String),
     /// To be a client of the cluster of that name.
     Join(String),
     /// To say this to the clients of that name.
@@ -81,6 +83,7 @@ struct Line {
     set: Option<String>,
     name: Option<String>,
     group: Option<String>,
+    node: Option<String>,
     r#type: Option<String>,
     to: Option<String>,
     fields: Option<Map<String, Value>>,
@@ -458,11 +461,12 @@ fn parse(line: &[u8], may_change: bool) -> Result<Asked, Value> {
         "standby" => Asked::Node(Request::Standby(set)),
         "takeover" => Asked::Node(Request::Takeover(set)),
         "cleanup" => Asked::Cleanup(word(line.group, "group")?),
+        "confirm" => Asked::Confirm(word(line.node, "node")?.to_ascii_lowercase()),
         "stop" => Asked::Stop,
         "reload" => Asked::Reload,
         verb => {
             return Err(bad(&format!(
-                "`{verb}` is none of status, watch, standby, takeover, cleanup, reload, stop, join, send"
+                "`{verb}` is none of status, watch, standby, takeover, cleanup, confirm, reload, stop, join, send"
             )));
         }
     };
@@ -534,12 +538,14 @@ mod tests {
         assert_eq!(ask(r#"{"v":1,"do":"standby","set":"local"}"#), Ok(Asked::Node(Request::Standby(Which::Local))));
         assert_eq!(ask(r#"{"v":1,"do":"reload"}"#), Ok(Asked::Reload));
         assert_eq!(ask(r#"{"v":1,"do":"cleanup","group":"Web"}"#), Ok(Asked::Cleanup("Web".into())));
+        assert_eq!(ask(r#"{"v":1,"do":"confirm","node":"H2"}"#), Ok(Asked::Confirm("h2".into())));
         assert_eq!(ask(r#"{"v":1,"do":"takeover"}"#), Ok(Asked::Node(Request::Takeover(Which::All))));
         for (line, phrase) in [
             (r#"{"v":2,"do":"status"}"#, "version 2"),
             (r#"{"v":1,"do":"dance"}"#, "`dance` is none of"),
             (r#"{"v":1,"do":"join"}"#, "`name` is missing"),
             (r#"{"v":1,"do":"cleanup"}"#, "`group` is missing"),
+            (r#"{"v":1,"do":"confirm"}"#, "`node` is missing"),
             (r#"{"v":1,"do":"send","type":"hello","fields":{"ts":"1"}}"#, "`ts` belongs to the header"),
             (r#"{"v":1,"do":"standby","set":"some"}"#, "`some` is none of"),
             (r#"{"v":1,"do":"status","now":true}"#, "unknown field `now`"),

@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod daemonize;
 pub mod decode;
 pub mod demo;
+mod fencing;
 mod fifo;
 mod files;
 mod guard;

@@ -3,9 +3,10 @@
 //! [`Machine::perform`] never fails and never waits for a disk or another process: a lost packet is a counter, a failed
 //! operation an [`Input::OpDone`], a log line goes to a bounded queue.
 
+mod operations;
+
 use crate::accounts;
 use crate::api::Api;
-use crate::calls;
 use crate::clock;
 use crate::config::Loaded;
 use crate::control::{self, Asked, Control};
@@ -16,8 +17,8 @@ use crate::keeper::Keeper;
 use crate::log::{Log, Targets};
 use crate::net::announce::Announcer;
 use crate::net::netlink::Netlink;
-use crate::net::vip::{self, Placed, VipError};
-use crate::process::{News, Scripts};
+use crate::net::vip::Placed;
+use crate::process::Scripts;
 use crate::programs::Programs;
 use crate::reboot;
 use crate::status::{self, MachineStatus};
@@ -25,12 +26,12 @@ use crate::timer::Timer;
 use crate::transport::icmp::Icmp;
 use crate::transport::serial::Serial;
 use crate::transport::udp::{Change, Udp};
-use hb_core::config::{Config, LogConfig, Resource, VirtualIp, watchdog};
+use hb_core::config::{Config, LogConfig, watchdog};
 use hb_core::ids::{ClientId, MediumId, OpId};
 use hb_core::time::Instant;
 use hb_core::{
-    Accounts, Action, ArpKind, Carrier, Command, Door, Event, ExitReason, Failure, Input, Level, LoadAverage, Node,
-    Outcome, Reload, Request, ResourceRun, Transcript, Verb,
+    Accounts, Action, Carrier, Command, Door, Event, ExitReason, Input, Level, LoadAverage, Node, Reload, Request,
+    ResourceRun,
 };
 use mio::{Events, Poll};
 use nix::libc::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -109,6 +110,8 @@ pub(crate) struct Machine {
     placed: BTreeMap<IpAddr, Placed>,
     /// Scripts under way.
     running: BTreeMap<OpId, ResourceRun>,
+    /// Programs of fencing devices under way, with their limits.
+    shots: BTreeMap<OpId, Duration>,
     inputs: VecDeque<Input<'static>>,
     /// When the node is to be woken.
     deadline: Instant,
@@ -134,6 +137,7 @@ impl Machine {
             load: File::open("/proc/loadavg").ok(),
             placed: BTreeMap::new(),
             running: BTreeMap::new(),
+            shots: BTreeMap::new(),
             inputs: [Input::Accounts(accounts)].into(),
             deadline: Instant::ORIGIN,
             armed: Instant::FAR_FUTURE,
@@ -381,6 +385,13 @@ impl Machine {
                     Ok(group) => self.inputs.push_back(Input::Client { client, request: Request::Cleanup(group) }),
                     Err(answer) => self.parts.control.answer(client, &answer),
                 },
+                Asked::Confirm(name) => match node.config().node_named(&name) {
+                    Some(dead) => self.inputs.push_back(Input::Client { client, request: Request::Confirm(dead) }),
+                    None => {
+                        let text = format!("there is no node [{name}]");
+                        self.parts.control.answer(client, &control::failure("no-such-node", &text));
+                    }
+                },
                 Asked::Node(request) => self.inputs.push_back(Input::Client { client, request }),
                 Asked::Reload => {
                     if !self.parts.files.ask(Some(client)) {
@@ -419,6 +430,8 @@ impl Machine {
             Action::Report(event) => self.report(&event),
             Action::Exit(reason) => self.exit = Some(reason),
             Action::Reboot => self.reboot(),
+            Action::Fence { op, node, device, limit } => self.fence(op, &node, &device, limit),
+            Action::CeaseFire { op } => self.parts.scripts.end(op, clock::now()),
             Action::Door(Door::Open) => {
                 self.parts.control.set_door(Door::Open);
                 if let Err(error) = self.parts.api.open() {
@@ -496,108 +509,6 @@ impl Machine {
                 }
             };
             self.inputs.push_back(Input::Carrier { medium, carrier });
-        }
-    }
-
-    // --- resources
-
-    fn run_resource(&mut self, op: OpId, run: ResourceRun) {
-        // Before anything of it is up, so that it can be undone whatever becomes of us.
-        if run.verb == Verb::Start && self.parts.guard.as_mut().is_some_and(|guard| !guard.hold(&run)) {
-            self.note_guard();
-            let failure = Failure::Machine("the guard, which would undo it, does not answer".into());
-            return self.inputs.push_back(Input::OpDone {
-                op,
-                outcome: Outcome::Failed(failure),
-                said: Transcript::default(),
-            });
-        }
-        match &run.resource {
-            Resource::Address(address) => {
-                let outcome = match self.run_address(address, run.verb) {
-                    Ok(outcome) => outcome,
-                    Err(error) => Outcome::Failed(Failure::Machine(error.to_string())),
-                };
-                self.tell_guard(&run, &outcome);
-                self.inputs.push_back(Input::OpDone { op, outcome, said: Transcript::default() });
-            }
-            Resource::Script(script) => {
-                let script = calls::script_run(op, script, run.verb, run.limit);
-                self.running.insert(op, run);
-                self.parts.scripts.run(clock::now(), script);
-            }
-        }
-    }
-
-    /// What is up after an operation, and what is not.
-    fn tell_guard(&mut self, run: &ResourceRun, outcome: &Outcome) {
-        let Some(guard) = &mut self.parts.guard else { return };
-        match (run.verb, outcome) {
-            (Verb::Stop, Outcome::Done) => guard.gone(run.group, run.resource.word()),
-            // Whoever started it: from here on it is ours.
-            (Verb::Status, Outcome::Running) => {
-                guard.hold(run);
-            }
-            _ => {}
-        }
-        self.note_guard();
-    }
-
-    fn note_guard(&mut self) {
-        if let Some((level, text)) = self.parts.guard.as_mut().and_then(Guard::news) {
-            self.log.line(level, text);
-        }
-    }
-
-    fn run_address(&mut self, address: &VirtualIp, verb: Verb) -> Result<Outcome, VipError> {
-        let placed = match self.placed.get(&address.address) {
-            // Where it was put it is taken away again, whatever the routes say meanwhile.
-            Some(placed) if matches!(verb, Verb::Stop | Verb::Monitor) => placed.clone(),
-            _ => vip::resolve(&mut self.parts.netlink, address)?,
-        };
-        match verb {
-            Verb::Status | Verb::Monitor => {
-                let running = vip::present(&mut self.parts.netlink, &placed)? != vip::Presence::Absent;
-                return Ok(if running { Outcome::Running } else { Outcome::NotRunning });
-            }
-            Verb::Start => {
-                vip::add(&mut self.parts.netlink, &placed)?;
-                self.placed.insert(address.address, placed);
-            }
-            Verb::Stop => {
-                vip::remove(&mut self.parts.netlink, &placed)?;
-                self.placed.remove(&address.address);
-            }
-        }
-        Ok(Outcome::Done)
-    }
-
-    fn fire_arp(&mut self, address: &VirtualIp, kind: ArpKind) {
-        let Some(placed) = self.placed.get(&address.address) else { return };
-        let Some(mac) = placed.mac else { return };
-        if let Err(error) = self.parts.announcer.announce(placed, mac, kind) {
-            self.line(Level::Warn, format!("{address} could not be announced on {}: {error}", placed.interface));
-        }
-    }
-
-    fn on_news(&mut self, news: News) {
-        match news {
-            News::Started(op, line) => {
-                // Monitors run all the time; what matters of them is what they find.
-                let is_monitor = self.running.get(&op).is_some_and(|run| run.verb == Verb::Monitor);
-                let level = if is_monitor { Level::Debug } else { Level::Info };
-                self.line(level, format!("Running {line}"));
-            }
-            News::Finished(finished) => {
-                let Some(run) = self.running.remove(&finished.op) else { return };
-                let outcome = calls::outcome_of(&run, &finished);
-                if let Some(guard) = &mut self.parts.guard {
-                    guard.over(finished.op);
-                }
-                self.tell_guard(&run, &outcome);
-                let said = calls::transcript_of(&finished);
-                self.inputs.push_back(Input::OpDone { op: finished.op, outcome, said });
-            }
         }
     }
 }

@@ -227,6 +227,14 @@ impl Scripts {
         }
     }
 
+    /// Ends a script as if its time were over; its end comes as news all the same.
+    pub fn end(&mut self, op: OpId, now: Instant) {
+        if let Some(script) = self.running.get_mut(&op) {
+            script.until = now;
+            self.on_time(now);
+        }
+    }
+
     /// The next time at which [`Scripts::on_time`] has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.running.values().map(|script| script.until).min()

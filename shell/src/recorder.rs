@@ -266,6 +266,8 @@ impl Active {
                 Action::Reply { .. }
                 | Action::Exit(_)
                 | Action::Reboot
+                | Action::Fence { .. }
+                | Action::CeaseFire { .. }
                 | Action::Door(_)
                 | Action::Persist { .. }
                 | Action::StartProgram { .. }

@@ -6,9 +6,11 @@
 //! | file | what |
 //! |---|---|
 //! | `world.rs` | the queue, the loop, steps of nodes |
+//! | `world/fencing.rs` | devices that reset machines |
 //! | `world/perform.rs` | what a node's actions do |
 //! | `world/happen.rs` | what the plan does to machines and network |
 
+mod fencing;
 mod guard;
 mod happen;
 mod perform;
@@ -29,7 +31,7 @@ use hb_core::digest::StableHasher;
 use hb_core::ids::{MediumId, OpId};
 use hb_core::time::Instant;
 use hb_core::wire::serial::{Framer, Outbox};
-use hb_core::{Frame, Input, Node, Outcome, ResourceRun, Transcript};
+use hb_core::{Failure, Frame, Input, Node, Outcome, ResourceRun, Transcript};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::hash::{Hash as _, Hasher as _};
@@ -86,6 +88,13 @@ enum Due {
     },
     Fenced {
         host: usize,
+        shot: fencing::Shot,
+    },
+    /// The program of a device has ended, and has reset nothing.
+    ShotEnds {
+        by: usize,
+        life: u64,
+        op: OpId,
     },
     Wake {
         host: usize,
@@ -141,6 +150,10 @@ pub struct World {
     framers: BTreeMap<(usize, MediumId), Framer>,
     /// Operations under way, by host, life of its daemon, and name.
     operations: BTreeMap<(usize, u64, OpId), ResourceRun>,
+    /// Resets that daemons wait for, with their limits ...
+    shots: BTreeMap<(usize, OpId), Duration>,
+    /// ... and those whose program ends without having done anything.
+    broken: BTreeMap<(usize, u64, OpId), Failure>,
     clients: u64,
     /// Each node's last word for itself.
     words: Vec<&'static str>,
@@ -190,6 +203,8 @@ impl World {
             lines: BTreeMap::new(),
             framers: BTreeMap::new(),
             operations: BTreeMap::new(),
+            shots: BTreeMap::new(),
+            broken: BTreeMap::new(),
             clients: 0,
             words: vec!["down"; plan.hosts.len()],
             contact: Contact::new(plan),
@@ -298,7 +313,8 @@ impl World {
             Due::Freed { host, pulse } => self.freed(host, pulse),
             Due::Stuck { host, pulse } => self.stuck(host, pulse),
             Due::Watchdog { host, pulse } => self.watchdog(host, pulse),
-            Due::Fenced { host } => self.fenced(host),
+            Due::Fenced { host, shot } => self.fenced(host, shot),
+            Due::ShotEnds { by, life, op } => self.shot_ends(by, life, op),
             // Only the deadline that was armed last is true.
             Due::Wake { host } if self.hosts[host].wakes_at == self.now => {
                 if self.gets_processor(host) {

@@ -144,6 +144,8 @@ codes! {
     ApiAuthAgain = "W0213", "A client has two `apiauth` lines; the last one counts.";
     TooManyPrograms = "E0214", "More than 64 programs or 256 `apiauth` lines are configured.";
     CareOfNothing = "W0215", "A `script_limit` or `monitor` line names what haresources does not have.";
+    NoDeviceHere = "W0216", "Other nodes have a fencing device and this one has none.";
+    NoSuchNode = "E0217", "A `stonith_host` line names a node that the `node` lines do not.";
 
     GroupHome = "E0301", "The first word of a line of haresources is no configured node.";
     GroupEmpty = "W0302", "A line of haresources has no resources.";
@@ -182,6 +184,8 @@ codes! {
     NoProgram = "W0508", "The program of a `respawn` or `failfast` line does not exist or cannot be executed.";
     OcfParameter = "E0509", "An OCF agent has no such parameter, or requires one that is not given.";
     OcfMetadata = "W0510", "The meta-data of an OCF agent cannot be read: its parameters are not checked.";
+    FenceDevice = "E0511", "The program of a fencing device does not exist, or does not know the device's type.";
+    FenceFile = "E0512", "The file of a `stonith` line cannot be read.";
 
     ScenarioWord = "E0601", "The first word of a line of a scenario is unknown.";
     ScenarioValue = "E0602", "A word of a scenario is none of those that may stand there.";

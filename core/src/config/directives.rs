@@ -54,8 +54,8 @@ pub(crate) enum Takes {
     ScriptLimit,
     /// A time, two counts, words of haresources.
     Monitor,
-    /// Whatever; only the presence counts.
-    Anything,
+    /// A fencing device.
+    Fence,
     /// Nothing: known from other programs or versions, and illegal.
     Illegal(&'static str),
 }
@@ -155,7 +155,6 @@ const fn row(name: &'static str, takes: Takes, acted: Acted, default: Option<&'s
 }
 
 const NOT_BUILT: &str = "3.0.6 knows this directive only in special builds; remove the line";
-const FENCING: &str = "it protects shared data by switching off the peer, which this version cannot do yet";
 const MANAGER: &str = "it hands the resources to another manager, which this version does not start";
 
 /// All directives of 3.0.6, in the order of CLUSTER i.2, and ours, which a 3.0.6 refuses.
@@ -163,7 +162,7 @@ pub(crate) static TABLE: &[Directive] = &{
     use Acted::{NotYet, Refused, Yes};
     use IpVersion::{V4, V6};
     use Takes::{
-        Anything, Authority, Bcast, Choice, Client, Env, Flag, Illegal, Mcast, Nodes, Number, Serial, Text, Time, Ucast,
+        Authority, Bcast, Choice, Client, Env, Flag, Illegal, Mcast, Nodes, Number, Serial, Text, Time, Ucast,
     };
     const BAUD: Takes = Choice(&["9600", "19200", "38400", "57600", "115200", "230400", "460800"]);
     [
@@ -192,8 +191,13 @@ pub(crate) static TABLE: &[Directive] = &{
         row("rds", Illegal(NOT_BUILT), NotYet, None),
         row("tipc", Illegal(NOT_BUILT), NotYet, None),
         row("hopfudge", Number(0, 255), Yes, Some("1")),
-        row("stonith", Anything, Refused(FENCING), None),
-        row("stonith_host", Anything, Refused(FENCING), None),
+        row("stonith", Takes::Fence, Yes, None),
+        row("stonith_host", Takes::Fence, Yes, None),
+        // Ours (`fencing`).
+        row("stonith_delay", Time, Yes, None),
+        row("stonith_limit", Time, Yes, None),
+        row("takeover", Choice(&["automatic", "manual"]), Yes, Some("automatic")),
+        row("takeover_delay", Time, Yes, None),
         row("watchdog", Text, Yes, None),
         row("respawn", Client, Yes, None),
         row("failfast", Client, Yes, None),

@@ -66,7 +66,7 @@ impl Config {
     /// What a start of the group needs; of a group of others, the strictest.
     pub fn exclusion(&self, group: Option<GroupId>) -> Exclusion {
         let quorum = self.settings.quorum.is_some();
-        let fencing = false;
+        let fencing = self.demands_proof();
         let key = group.and_then(|group| self.groups.get(group.index())).map(|group| group.key.as_str());
         let lines = || self.settings.ownership.iter().rev();
         let named = lines().find(|line| key.is_some_and(|key| line.keys.iter().any(|named| named == key)));

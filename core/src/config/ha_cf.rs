@@ -12,6 +12,7 @@ use super::clients::Clients;
 use super::diagnostic::{Code, Report, Span};
 use super::directives::{Acted, Directive, TABLE, Takes, Value, directive};
 use super::exclusion;
+use super::fencing;
 use super::media::{Media, Pings};
 use super::roster::is_name;
 use super::settings::{Autojoin, Facility, Settings};
@@ -68,6 +69,7 @@ struct Draft {
     members: Vec<Member>,
     clients: Clients,
     ownership: Vec<exclusion::Ownership>,
+    devices: Vec<fencing::FenceDevice>,
     media: Media,
     /// A medium could not be read, so that the absence of media needs no words.
     has_broken_medium: bool,
@@ -131,6 +133,11 @@ impl Draft {
             }
             Takes::Pings(pings) => self.name_pings(pings, *first, words, &line, report),
             Takes::Ownership => self.ownership.extend(exclusion::ownership(words, report)),
+            Takes::Fence => {
+                // Parameters may have commas, so that only blanks separate.
+                let words = line.words(is_blank, report);
+                self.devices.extend(fencing::device(*name, words.get(1..).unwrap_or_default(), &line, report));
+            }
             Takes::Env => self.set_environment(&line, report),
             Takes::Client => self.clients.program(*name, &line, report),
             Takes::Authority => self.clients.authorise(&line, report),

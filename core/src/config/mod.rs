@@ -5,6 +5,7 @@
 //! | [`timing`] | times, CLUSTER a.3 and a.4 | [`Timing`] |
 //! | `ha_cf`, `directives` | ha.cf, CLUSTER i.1 and i.2 | nodes, media, [`Settings`] |
 //! | [`exclusion`] | who may start a group, OWNERSHIP 3 and 5 | what the native rule asks for |
+//! | [`fencing`] | what proves that a silent node runs nothing, CLUSTER f | devices, `takeover` |
 //! | [`haresources`], `scripts` | haresources, CLUSTER d.1 | [`Group`]s |
 //! | [`care`] | ha.cf, *ours* | [`Limits`], [`Monitor`]s, what happens when a stop fails |
 //! | [`hostcache`] | hostcache, delhostcache, WIRE 8 | who was a member before |
@@ -26,6 +27,7 @@ pub mod clients;
 pub mod diagnostic;
 mod directives;
 pub mod exclusion;
+pub mod fencing;
 mod ha_cf;
 pub mod haresources;
 pub mod hostcache;
@@ -47,6 +49,7 @@ use core::time::Duration;
 pub use care::{Limits, Monitor, StopFailure};
 pub use clients::{ApiAuth, Program};
 pub use diagnostic::{Code, Diagnostic, FileName, Severity, Span};
+pub use fencing::{FenceDevice, FenceParameters};
 pub use haresources::{AddressClass, Group, Resource, VirtualIp};
 pub use hostcache::{Hostcache, KnownNode};
 pub use plan::{Change, Plan, Takes};
@@ -325,6 +328,7 @@ impl Config {
             let mut report = Report::new(sources.ha_cf.name);
             if let Some(config) = &config {
                 exclusion::check(config, &mut report);
+                fencing::check(config, &mut report);
             }
             diagnostics.extend(report.finish());
             config = config.filter(|_| is_good(&diagnostics));

@@ -13,9 +13,11 @@
 //! waits, and between that and the new one nothing else.
 
 use super::exclusion::Ownership;
+use super::fencing::{FenceDevice, Proof};
 use super::{Config, LogConfig, Settings, care::Care, clients::Clients};
 use crate::config::Span;
 use crate::config::{ApiAuth, Facility, Failback, Group, Medium, MediumKind, Program};
+use crate::digest::digest_of;
 use crate::time::Millis;
 use crate::wire::MsgFormat;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -108,9 +110,13 @@ const LIVE: [&str; 23] = [
 ];
 /// The last of them, and those that wait and have a field of their own.
 const LOG_BADPACK: &str = "log_badpack";
-const WAITING: [&str; 13] = [
+const WAITING: [&str; 17] = [
     "dialect",
     "quorum",
+    "takeover",
+    "takeover_delay",
+    "stonith_delay",
+    "stonith_limit",
     "udpport",
     "realtime",
     "rtprio",
@@ -268,6 +274,7 @@ impl Plan {
             native,
             quorum,
             ownership,
+            proof,
             realtime,
             rtprio,
             memreserve,
@@ -325,6 +332,26 @@ impl Plan {
         self.value("quorum", Takes::Restart(OWNERS), votes(*quorum), votes(new.quorum));
         let (had, has) = (lines(ownership, ownership_line), lines(&new.ownership, ownership_line));
         self.list("ownership", Takes::Restart(OWNERS), &had, &has);
+        self.proof(proof, &new.proof);
+    }
+
+    /// Of devices only their types are told: parameters may be passwords.
+    fn proof(&mut self, old: &Proof, new: &Proof) {
+        let Proof { devices, manual, takeover_delay, delay, limit } = old;
+        let by_hand = |manual: bool| if manual { "manual" } else { "automatic" };
+        let time = |time: Option<Duration>| or_default(time.map(millis));
+        let rows = [
+            ("takeover", by_hand(*manual).into(), by_hand(new.manual).into()),
+            ("takeover_delay", millis(*takeover_delay), millis(new.takeover_delay)),
+            ("stonith_delay", time(*delay), time(new.delay)),
+            ("stonith_limit", time(*limit), time(new.limit)),
+        ];
+        for (what, old, new) in rows {
+            self.value(what, Takes::Restart(OWNERS), &old, &new);
+        }
+        // The digest tells that parameters changed, and not which.
+        let line = |device: &FenceDevice| format!("{} ({:04x})", device.kind, digest_of(&device.parameters) & 0xffff);
+        self.list("stonith", Takes::Restart(OWNERS), &lines(devices, line), &lines(&new.devices, line));
     }
 
     fn log(&mut self, old: &LogConfig, new: &LogConfig) {
@@ -404,6 +431,7 @@ impl Config {
             native,
             quorum,
             ownership,
+            proof,
             realtime,
             rtprio,
             memreserve,
@@ -438,6 +466,7 @@ impl Config {
                 native: *native,
                 quorum: *quorum,
                 ownership: ownership.clone(),
+                proof: proof.clone(),
                 realtime: *realtime,
                 rtprio: *rtprio,
                 memreserve: *memreserve,

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::Span;
 use super::exclusion::Ownership;
+use super::fencing::Proof;
 use crate::auth::Sealing;
 
 /// Whether groups return to their home when it comes back.
@@ -144,6 +145,8 @@ pub struct Settings {
     pub quorum: Option<Span>,
     /// What is demanded for all groups or some.
     pub ownership: Vec<Ownership>,
+    /// What proves that a silent node runs nothing.
+    pub proof: Proof,
     /// How messages are written: format and compression.
     pub sealing: Sealing,
     /// Added to the number of nodes for `ttl`.

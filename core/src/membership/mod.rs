@@ -22,7 +22,7 @@ pub(crate) use echo::{Contact, NodeSet, Sent, Told, grain};
 pub(crate) use join::{Join, Lifecycle, NODE_LIST_TRIES};
 pub(crate) use links::Links;
 pub use nodes::Liveness;
-pub(crate) use nodes::{NodeTable, Peer};
+pub(crate) use nodes::{Fence, NodeTable, Peer, ProvedBy};
 
 use core::time::Duration;
 

@@ -58,6 +58,30 @@ impl fmt::Display for Liveness {
     }
 }
 
+/// What is done to prove that a silent node runs nothing (OWNERSHIP 3 (b)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) enum Fence {
+    /// Nothing: nobody needs it.
+    Unneeded,
+    /// It is to be reset, not before then.
+    Due(Instant),
+    /// It runs nothing, in the life in which it fell silent.
+    Proved(ProvedBy),
+}
+
+/// Who says that a silent node runs nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) enum ProvedBy {
+    /// Our device has reset it.
+    Device,
+    /// Our operator.
+    Operator,
+    /// That node, by its device or operator.
+    Peer(NodeId),
+}
+
 /// What we know of one node. Our own entry has links (set up by looped-back packets) and nothing else.
 #[derive(Clone, Debug, Hash)]
 #[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
@@ -81,8 +105,10 @@ pub(crate) struct Peer {
     pub(crate) links: Links,
     /// Who hears whom between us and it.
     pub(crate) contact: Contact,
-    /// It was fenced since it was last heard.
-    pub(crate) is_fenced: bool,
+    /// What is done to prove that it runs nothing while it is silent.
+    pub(crate) fence: Fence,
+    /// When it was declared dead last.
+    pub(crate) died: Option<Instant>,
     /// It said `shutdone` in its newest life: it holds nothing and will fall silent.
     pub(crate) gone: bool,
     /// It said `starting` in its newest life.
@@ -106,11 +132,17 @@ impl Peer {
             last_heard: LastHeard::default(),
             links: Links::new(media),
             contact: Contact::begun(since),
-            is_fenced: false,
+            fence: Fence::Unneeded,
+            died: None,
             gone: false,
             asked: false,
             claim: None,
         }
+    }
+
+    /// Whether it is proved to run nothing.
+    pub(crate) fn is_fenced(&self) -> bool {
+        matches!(self.fence, Fence::Proved(_))
     }
 
     /// When the node is dead if it stays silent: our `initdead` until our own start is complete, then the dead time it

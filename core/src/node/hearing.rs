@@ -5,7 +5,7 @@ use crate::deadlines::Timer;
 use crate::digest::digest_of;
 use crate::ids::{NodeId, Seq};
 use crate::mark::Of;
-use crate::membership::{Contact, GREET_TOGETHER, NodeSet, Told, grain};
+use crate::membership::{Contact, Fence, GREET_TOGETHER, NodeSet, Told, grain};
 use crate::resource::native::{Look, Standing};
 use crate::time::Instant;
 use crate::wire::message::{Hears, Status, Verdict};
@@ -90,8 +90,9 @@ impl Node {
         let now = *self.now;
         if let Some(peer) = self.nodes.get_mut(node) {
             peer.contact = Contact::begun(now);
-            peer.is_fenced = false;
+            peer.fence = Fence::Unneeded;
         }
+        self.cease_fire(node);
     }
 
     /// Takes in whom a heartbeat's sender hears.

@@ -135,6 +135,7 @@ impl Node {
             Body::Shutdone => self.on_shutdone(from),
             Body::Ownership(said) => self.on_ownership(from, seq, said),
             Body::ReqOwnership => self.greet(),
+            Body::Stonith(said) => self.on_stonith(from, said),
             // WIRE 11: before our start is complete nothing else counts.
             _ if !self.life.is_started() => {}
             Body::QueryClient(query) => self.on_client_query(from, &query.client, &query.from_id),
@@ -240,6 +241,7 @@ impl Node {
         let deadtime = self.config.timing().deadtime();
         let Some(peer) = self.nodes.get_mut(node) else { return };
         let before = core::mem::replace(&mut peer.liveness, Liveness::Dead);
+        peer.died = Some(now);
         let lost = peer.receiver.forget_missing();
         let silent = now.since(peer.heard.unwrap_or(peer.since));
         let (limit, never_heard) = (peer.dead_time.unwrap_or(deadtime), peer.heard.is_none());

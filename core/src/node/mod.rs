@@ -8,6 +8,7 @@
 //! | `pings.rs` | ping nodes asked, heard, silent |
 //! | `members.rs` | who joins and leaves a running cluster |
 //! | `dialect.rs` | what every live node understands |
+//! | `fencing.rs` | silent nodes are reset before what they may run is taken |
 //! | `guarded.rs` | what is left with the guard in case the daemon dies |
 //! | `lateness.rs` | what a node does that was not run in time |
 //! | `hearing.rs` | whom we hear and who hears us |
@@ -30,6 +31,7 @@
 mod claims;
 mod clients;
 mod dialect;
+mod fencing;
 mod guarded;
 mod hearing;
 mod lateness;
@@ -126,6 +128,8 @@ pub struct Node {
     /// No rule about membership or resources looks at them.
     clients: Aside<Clients>,
     programs: Programs,
+    /// The device at work.
+    shot: Option<fencing::Shot>,
     carriers: Vec<Carrier>,
     drops: Aside<BTreeMap<DropKind, traffic::Drops>>,
     lanes: Aside<Lanes>,
@@ -212,6 +216,7 @@ impl Node {
             executor: Executor::new(boot.now, &config),
             clients: Aside::default(),
             programs: Programs::new(config.programs().len()),
+            shot: None,
             carriers: alloc::vec![Carrier::Up; config.media().len()],
             drops: Aside::default(),
             lanes: Aside(lanes),
@@ -238,7 +243,7 @@ impl Node {
                 self.run_due_deadlines();
             }
             Input::Carrier { medium, carrier } => self.on_carrier(medium, carrier),
-            Input::OpDone { op, outcome, said } => self.executor.on_done(&mut context!(self), op, outcome, said),
+            Input::OpDone { op, outcome, said } => self.on_op_done(op, outcome, said),
             Input::Client { client, request } => self.on_request(client, request),
             Input::Operator(Command::Stop) => self.begin_stop(),
             Input::WallClock(time) => *self.wall_clock = (*self.now, time),
@@ -298,7 +303,7 @@ impl Node {
                 Timer::Standby => self.on_standby_timeout(),
                 Timer::Takeover => self.on_takeover_timeout(),
                 // Looking again is what follows every input.
-                Timer::Ownership => {}
+                Timer::Ownership | Timer::Fence => {}
                 Timer::Claims => self.ask_for_claims(),
                 Timer::StopRetry(group) => self.executor.on_retry(&mut context!(self), group),
                 Timer::Monitor(group) => self.executor.on_monitor(&mut context!(self), group),

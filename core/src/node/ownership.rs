@@ -14,7 +14,7 @@ use crate::deadlines::Timer;
 use crate::event::{Decision, Event, Step};
 use crate::ids::{GroupId, NodeId};
 use crate::input::Which;
-use crate::membership::{Lifecycle, Liveness};
+use crate::membership::{Fence, Lifecycle, Liveness, ProvedBy};
 use crate::resource::native::{
     self, Because, GroupView, Handover, Intent, Look, Memory, Obstacle, Own, Standing, View, decide,
 };
@@ -49,6 +49,7 @@ impl Node {
             }
         }
         self.deadlines.set_or_clear(Timer::Ownership, look.0);
+        self.prove_silence(&view);
         self.expect_words(&view);
         self.map_to_classes();
         self.say_changes(&view);
@@ -57,6 +58,14 @@ impl Node {
             self.send(Body::Shutdone, None);
             self.linger();
         }
+    }
+
+    /// Who keeps us from a group by silence alone is reset (OWNERSHIP 3 (b)).
+    fn prove_silence(&mut self, view: &View) {
+        let slots = 0..self.ledger.entries().len();
+        let needed = slots.filter_map(|slot| native::needs_proof(view, &self.group_view(slot)?));
+        let needed: Vec<NodeId> = needed.collect();
+        self.see_to_fencing(&needed);
     }
 
     fn is_all_down(&self) -> bool {
@@ -206,7 +215,8 @@ impl Node {
                 since: peer.contact.since,
                 is_deaf: peer.contact.is_deaf,
                 offers_back: false,
-                is_fenced: peer.is_fenced,
+                is_fenced: peer.is_fenced(),
+                died: peer.died,
             }
         });
         let me = self.config.local();
@@ -232,6 +242,7 @@ impl Node {
             keepalive: self.config.timing().keepalive(),
             deadtime,
             self_deadline: self.config.self_deadline(deadtime),
+            takeover_delay: self.config.takeover_delay(),
         }
     }
 
@@ -471,7 +482,14 @@ impl Node {
             Because::FirstAble => Why::FirstAble,
             Because::Gone(node) => Why::PeerGone { node: self.name(node) },
             Because::Dead(node) => self.why_dead(node),
-            Because::Fenced(node) => Why::Fenced { node: self.name(node) },
+            Because::Fenced(node) => {
+                let by = match self.nodes.get(node).map(|peer| peer.fence) {
+                    Some(Fence::Proved(ProvedBy::Operator)) => Some(self.name(self.config.local())),
+                    Some(Fence::Proved(ProvedBy::Peer(by))) => Some(self.name(by)),
+                    _ => None,
+                };
+                Why::Fenced { node: self.name(node), by }
+            }
             Because::HandedOver(node) => Why::GivenBy { node: self.name(node) },
             Because::Failback(node) => Why::Failback { to: self.name(node) },
             Because::Operator(node) | Because::Wanted(node) => Why::MovedTo { node: self.name(node) },
@@ -503,6 +521,7 @@ impl Node {
             Some(Obstacle::Unsure(at)) => Why::Unheard { node: node(at) },
             Some(Obstacle::Duty(because)) => self.why_native(because),
             Some(Obstacle::AbleAgain) => Why::AbleAgain,
+            Some(Obstacle::Delayed(at)) => Why::Delayed { node: node(at), delay: self.config.takeover_delay() },
             Some(Obstacle::Unanswered(at)) => Why::Unanswered { node: node(at) },
             Some(Obstacle::Held(at) | Obstacle::Offered(at)) => Why::HeldBy { node: node(at) },
             Some(Obstacle::LeftTo(at) | Obstacle::Consented(at) | Obstacle::HandingOver(at)) => {

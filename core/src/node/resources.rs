@@ -8,9 +8,9 @@ use crate::deadlines::Timer;
 use crate::event::{Decision, Event};
 use crate::ids::{GroupId, NodeId, Seq};
 use crate::mark::{Aside, Of};
-use crate::membership::{GREET_TOGETHER, Lifecycle, Liveness, STARTING_REPEAT};
+use crate::membership::{GREET_TOGETHER, Lifecycle, Liveness, Peer, STARTING_REPEAT};
 use crate::resource::classic::{self, Because, Conversation, Intent, Role, Step, decide};
-use crate::resource::{Claim, GroupView, PeerView, Phase, View, Why};
+use crate::resource::{Claim, GroupView, PeerView, Phase, Proof, View, Why};
 use crate::time::Instant;
 use crate::wire::Body;
 use crate::wire::message::{AskResources, Holding, Resource, StandbyStep, Stonith, StonithResult};
@@ -73,6 +73,7 @@ impl Node {
             node,
             liveness: peer.liveness,
             gone: peer.gone,
+            proof: self.proof_of(peer),
             claim: peer.claim,
         });
         let groups = (0..)
@@ -86,6 +87,15 @@ impl Node {
             peers: peers.collect(),
             groups: groups.collect(),
         }
+    }
+
+    /// Whether what a dead node held may be taken (CLUSTER f.2; `takeover_delay` is *ours*).
+    fn proof_of(&self, peer: &Peer) -> Proof {
+        if self.config.exclusion(None).fencing {
+            return if peer.is_fenced() { Proof::Given } else { Proof::Wanted };
+        }
+        let is_old = peer.died.is_none_or(|died| died.plus(self.config.takeover_delay()) <= *self.now);
+        if is_old { Proof::Given } else { Proof::Delayed }
     }
 
     /// Asks the rule book until it wants nothing more.
@@ -105,6 +115,18 @@ impl Node {
         if self.ledger.rules {
             self.leave_ownership();
         }
+        self.settle_classes();
+        let needed = classic::needs_proof(&self.view(), &self.book);
+        self.see_to_fencing(&needed);
+        // A death may become old enough by time alone.
+        let delay = self.config.takeover_delay();
+        let deaths = self.nodes.others().filter_map(|(_, peer)| Some(peer.died?.plus(delay)));
+        let next = deaths.filter(|at| *at > *self.now).min();
+        self.deadlines.set_or_clear(Timer::Ownership, next.filter(|_| !delay.is_zero()));
+    }
+
+    /// Asks the classic book until it wants nothing more.
+    fn settle_classes(&mut self) {
         for _ in 0..100 {
             match decide(&self.view(), &self.book) {
                 Some(intent) => self.carry_out(intent),
@@ -213,11 +235,15 @@ impl Node {
             return;
         }
         self.book.needs_failback = true;
+        if self.nodes.get(node).is_some_and(Peer::is_fenced) {
+            // That was told when it was proved.
+            return;
+        }
         if dead {
             self.report(Event::NoStonith { node: self.name(node) });
         }
         let (node, result) = (self.name(node), if dead { StonithResult::NoDevice } else { StonithResult::Unneeded });
-        self.send(Body::Stonith(Stonith { node: Cow::Owned(node), result }), None);
+        self.send(Body::Stonith(Stonith { node: Cow::Owned(node), result, life: None }), None);
     }
 
     fn why(&self, because: Because) -> Why {

@@ -4,6 +4,7 @@
 //! [`Derived`] holds stays out too: it is empty between two steps.
 
 use super::dialect::Dialect;
+use super::fencing::Shot;
 use super::hearing::Verdicts;
 use super::lateness::Vigil;
 use super::moves::Move;
@@ -55,6 +56,7 @@ pub(crate) struct Parts {
     executor: Executor,
     clients: Aside<Clients>,
     programs: Programs,
+    shot: Option<Shot>,
     carriers: Vec<Carrier>,
     drops: Aside<BTreeMap<DropKind, traffic::Drops>>,
     lanes: Aside<Lanes>,
@@ -90,6 +92,7 @@ impl Parts {
             executor,
             clients,
             programs,
+            shot,
             carriers,
             drops,
             lanes,
@@ -121,6 +124,7 @@ impl Parts {
             executor,
             clients,
             programs,
+            shot,
             carriers,
             drops,
             lanes,
@@ -163,6 +167,7 @@ impl Parts {
             executor,
             clients,
             programs,
+            shot,
             carriers,
             drops,
             lanes,
@@ -193,6 +198,7 @@ impl Parts {
             executor,
             clients,
             programs,
+            shot,
             carriers,
             drops,
             lanes,

@@ -198,8 +198,10 @@ impl Node {
     // --- operators
 
     pub(super) fn on_request(&mut self, client: ClientId, request: Request) {
-        if let Request::Cleanup(group) = request {
-            return self.executor.clean(&mut context!(self), group, client);
+        match request {
+            Request::Cleanup(group) => return self.executor.clean(&mut context!(self), group, client),
+            Request::Confirm(node) => return self.on_confirm(client, node),
+            Request::Standby(_) | Request::Takeover(_) => {}
         }
         if self.ledger.rules {
             return self.on_move(client, request);
@@ -210,7 +212,7 @@ impl Node {
         };
         let standby = |set| Intent::BeginStandby { set, to, cause: Cause::Operator(client) };
         match request {
-            Request::Cleanup(_) => {}
+            Request::Cleanup(_) | Request::Confirm(_) => {}
             Request::Standby(set) => self.carry_out(standby(holding(set))),
             // Our own groups are here already: only the others' are missing where they belong.
             Request::Takeover(Which::Failback) if self.book.hold.local => self.carry_out(standby(Holding::FOREIGN)),

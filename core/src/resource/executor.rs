@@ -115,6 +115,12 @@ impl Executor {
         }
     }
 
+    /// A name for an operation that is nobody's here.
+    pub(crate) fn next_op(&mut self) -> OpId {
+        self.last_op = OpId(self.last_op.0.saturating_add(1));
+        self.last_op
+    }
+
     /// The operation begun last.
     pub(crate) fn last_op(&self) -> OpId {
         self.last_op

@@ -19,5 +19,5 @@ mod why;
 
 pub use executor::{Blame, Doing};
 pub use transcript::Transcript;
-pub(crate) use view::{Claim, GroupView, PeerView, Phase, View};
+pub(crate) use view::{Claim, GroupView, PeerView, Phase, Proof, View};
 pub use why::Why;

@@ -39,13 +39,32 @@ pub(crate) struct PeerView {
     pub(crate) liveness: Liveness,
     /// It said `shutdone` in its present life.
     pub(crate) gone: bool,
+    /// Nothing keeps us from taking what it held if it is dead: it was fenced where that is demanded, and is dead for long
+    /// enough.
+    pub(crate) proof: Proof,
     pub(crate) claim: Option<Claim>,
+}
+
+/// Whether a dead node's groups may be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// They may.
+    Given,
+    /// They may a little later.
+    Delayed,
+    /// It must be reset first.
+    Wanted,
 }
 
 impl PeerView {
     /// Dead, or released everything: it holds nothing and will not start anything without joining again.
     pub(crate) fn is_out(&self) -> bool {
         self.gone || self.liveness == Liveness::Dead
+    }
+
+    /// Whether what it held may be taken.
+    pub(crate) fn is_released(&self) -> bool {
+        self.gone || self.liveness == Liveness::Dead && self.proof == Proof::Given
     }
 }
 

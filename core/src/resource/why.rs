@@ -66,10 +66,12 @@ pub enum Why {
     },
     /// OWNERSHIP 3 (4): the preferred node cannot, and this is the first that can.
     FirstAble,
-    /// OWNERSHIP 3 (3) b: the node that ran it was fenced.
+    /// OWNERSHIP 3 (3) b: the node that ran it was fenced, or is down in an operator's word.
     Fenced {
         /// The node.
         node: String,
+        /// Who says so, if not a device of this node.
+        by: Option<String>,
     },
     /// OWNERSHIP 4: its owner released it and named this node.
     GivenBy {
@@ -104,6 +106,13 @@ pub enum Why {
     Unable(Unable),
     /// This node said only lately that it is able again.
     AbleAgain,
+    /// The node that may run it is dead for less than `takeover_delay`.
+    Delayed {
+        /// The node.
+        node: String,
+        /// How much later than its death its groups are taken.
+        delay: Duration,
+    },
     /// Nothing was decided: a live node does not consent.
     NoConsent {
         /// The node.
@@ -167,7 +176,8 @@ impl fmt::Display for Why {
                 write!(f, "this node did not run for longer than its dead time, and {node} took them over")
             }
             Why::FirstAble => f.write_str("the preferred node cannot run it, and this is the first that can"),
-            Why::Fenced { node } => write!(f, "node {node} was fenced"),
+            Why::Fenced { node, by: None } => write!(f, "node {node} was fenced"),
+            Why::Fenced { node, by: Some(by) } => write!(f, "node {node} runs nothing, as {by} knows"),
             Why::GivenBy { node } => write!(f, "{node} released it and handed it over"),
             Why::MovedTo { node } => write!(f, "handed over to {node}, as an operator wants"),
             Why::Minority { heard: Some(heard), limit } => write!(
@@ -185,6 +195,9 @@ impl fmt::Display for Why {
             Why::LostTo { node } => write!(f, "both this node and {node} ran it, and {node} has held it longer"),
             Why::Unable(unable) => write!(f, "this node is not able to run it: {}", unable.word()),
             Why::AbleAgain => f.write_str("waiting: this node is able again, which a silent node may not know yet"),
+            Why::Delayed { node, delay } => {
+                write!(f, "waiting: what {node} may still run is taken {} ms after its death", Millis(*delay))
+            }
             Why::NoConsent { node } => write!(f, "waiting: node {node} does not consent"),
             Why::NoProof { node } => {
                 write!(f, "no proof that node {node} does not run it: it is silent, and was not fenced")

@@ -38,6 +38,10 @@ pub enum Kind {
     Entrust,
     /// [`Action::Reboot`].
     Reboot,
+    /// [`Action::Fence`].
+    Fence,
+    /// [`Action::CeaseFire`].
+    CeaseFire,
 }
 
 impl Kind {
@@ -60,6 +64,8 @@ impl Kind {
             Action::Persist { .. } => Kind::Persist,
             Action::Entrust { .. } => Kind::Entrust,
             Action::Reboot => Kind::Reboot,
+            Action::Fence { .. } => Kind::Fence,
+            Action::CeaseFire { .. } => Kind::CeaseFire,
         }
     }
 
@@ -82,6 +88,8 @@ impl Kind {
             Kind::Persist => "Persist",
             Kind::Entrust => "Entrust",
             Kind::Reboot => "Reboot",
+            Kind::Fence => "Fence",
+            Kind::CeaseFire => "CeaseFire",
         }
     }
 }

@@ -249,7 +249,7 @@ impl Model {
         let is_unneeded = was_heard && self.holdings.other_hold.is_none();
         let name = self.peers[node].name.clone();
         let result = if is_unneeded { StonithResult::Unneeded } else { StonithResult::NoDevice };
-        self.send(&Body::Stonith(Stonith { node: Cow::Borrowed(&name), result }), None);
+        self.send(&Body::Stonith(Stonith { node: Cow::Borrowed(&name), result, life: None }), None);
         if !is_unneeded {
             self.say(Level::Warn, "No STONITH device configured.");
             self.say(Level::Warn, "Shared disks are not protected.");

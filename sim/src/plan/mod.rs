@@ -183,6 +183,8 @@ pub enum Event {
     Standby(usize, Which),
     /// A client of the node asks for a takeover.
     Takeover(usize, Which),
+    /// The operator of a host says that another one runs nothing.
+    Confirm(usize, usize),
 }
 
 /// What the checkers hold a run to.

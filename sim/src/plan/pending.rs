@@ -5,18 +5,11 @@
 
 const BAD_AUTH: &str =
     "needs the resource manager: a peer heard only with bad signatures lives, nothing is taken from it";
-const FENCING: &str = "needs the resource manager: stonith and stonith_host are refused";
 const IPFAIL: &str = "needs the resource manager: connectivity to ping nodes decides nothing yet (ipfail built in)";
 
 /// Name and reason.
 pub const PENDING: &[(&str, &str)] = &[
     ("S7", BAD_AUTH),
-    ("P10", FENCING),
-    ("P11", FENCING),
-    ("P12", FENCING),
-    ("P13", FENCING),
-    ("P14", FENCING),
-    ("P15", FENCING),
     ("I1", IPFAIL),
     ("I2", IPFAIL),
     ("I2-on", IPFAIL),

@@ -173,6 +173,7 @@ impl Plan {
             Event::PingTarget(address, false) => format!("ping-dies {address}"),
             Event::PingTarget(address, true) => format!("ping-returns {address}"),
             Event::Standby(host, which) => format!("{} {}", one("standby", *host), which.word()),
+            Event::Confirm(host, dead) => format!("{} {}", one("confirm", *host), self.name(*dead)),
             Event::Takeover(host, which) => format!("{} {}", one("takeover", *host), which.word()),
         }
     }

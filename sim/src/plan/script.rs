@@ -49,6 +49,7 @@
 //! at TIME flap NODE [INTERFACE] TIMES DOWN UP     so many cuts, each DOWN long, UP apart
 //! at TIME net ...                                 as above, from then on
 //! at TIME standby|takeover NODE [all|local|foreign|failback]
+//! at TIME confirm NODE NODE                    an operator of the first says that the second runs nothing
 //! calm TIME                         everything is mended then, and each group gets one owner in time
 //! by TIME LABEL@NODE ...            there and nowhere else, from then to the next `at` or `by`; A@h1+h2 is both, A@- nowhere,
 //!                                   A@h1+~h2 a part of it on h2

@@ -219,6 +219,7 @@ pub(super) fn order(input: &Input<'_>) -> Option<String> {
             Request::Standby(which) => format!("client {} asked for standby [{}]", client.0, which.word()),
             Request::Takeover(which) => format!("client {} asked for takeover [{}]", client.0, which.word()),
             Request::Cleanup(group) => format!("client {} asked to clean up group {}", client.0, group.0),
+            Request::Confirm(node) => format!("client {} said that node {} runs nothing", client.0, node.0),
         }),
         Input::Operator(Command::Stop) => Some("the operator stopped this node".to_owned()),
         _ => None,

@@ -1,10 +1,11 @@
 //! What the plan does to machines and network, and what devices do.
 
+use super::fencing::Shot;
 use super::{Due, World};
 use crate::check::Fact;
 use crate::ground::Power;
 use crate::host::Schedule;
-use crate::plan::{DeviceDoes, EngineKind, Event, Rewritten, configure};
+use crate::plan::{EngineKind, Event, Rewritten, configure};
 use crate::recording::What;
 use hb_core::config::{Resource, Text};
 use hb_core::ids::ClientId;
@@ -39,7 +40,7 @@ impl World {
                 self.order(*host, Input::WallClock(wall));
             }
             Event::LoseWrites(host) => self.hosts[*host].disk.lies = true,
-            Event::Fence(host) => self.fence(*host),
+            Event::Fence(host) => self.pull(*host, Shot::Plan),
             Event::Cut(host, interface) => self.cable(*host, interface.as_deref(), Some((true, true))),
             Event::Deafen(host, interface) => self.cable(*host, interface.as_deref(), Some((true, false))),
             Event::Mute(host, interface) => self.cable(*host, interface.as_deref(), Some((false, true))),
@@ -51,6 +52,12 @@ impl World {
             Event::PingTarget(address, false) => drop(self.silent.insert(*address)),
             Event::Standby(host, which) => self.request(*host, Request::Standby(*which)),
             Event::Takeover(host, which) => self.request(*host, Request::Takeover(*which)),
+            Event::Confirm(host, dead) => {
+                let node = self.hosts[*dead].name.clone();
+                if let Some(node) = self.hosts[*host].plan.config.node_named(&node) {
+                    self.request(*host, Request::Confirm(node));
+                }
+            }
         }
         self.tell(&Fact::Happened(event));
     }
@@ -91,7 +98,7 @@ impl World {
         self.step(host, Input::Wake);
     }
 
-    fn crash(&mut self, host: usize) {
+    pub(super) fn crash(&mut self, host: usize) {
         self.hosts[host].lose_power(self.now);
         self.operations.retain(|(of, ..), _| *of != host);
         self.hosts[host].standing.clear();
@@ -253,28 +260,6 @@ impl World {
         self.tell(&Fact::Happened(&Event::Crash(host)));
     }
 
-    fn fence(&mut self, host: usize) {
-        match self.hosts[host].plan.device {
-            Some(device) if device.does != DeviceDoes::Hangs => {
-                self.queue.push(Reverse((self.now.plus(device.takes), Due::Fenced { host })));
-            }
-            _ => {}
-        }
-    }
-
-    pub(super) fn fenced(&mut self, host: usize) {
-        let Some(device) = self.hosts[host].plan.device else { return };
-        let says = device.does != DeviceDoes::Fails;
-        let name = &self.hosts[host].name;
-        let text = if says { format!("{name} now reset.") } else { format!("{name} not reset!") };
-        self.note(|| What::Device(host, text));
-        if device.does == DeviceDoes::Works {
-            self.crash(host);
-            self.tell(&Fact::Happened(&Event::Crash(host)));
-        }
-        self.tell(&Fact::Fenced(host, says));
-    }
-
     // --- the network
 
     /// Cuts (incoming, outgoing), or heals.
@@ -340,6 +325,7 @@ fn concerned(event: &Event) -> Vec<usize> {
         | Event::Heal(host, _)
         | Event::Standby(host, _)
         | Event::Takeover(host, _) => vec![*host],
+        Event::Confirm(host, dead) => vec![*host, *dead],
         Event::Block(from, to, _) | Event::Open(from, to, _) => vec![*from, *to],
         Event::PingTarget(..) => Vec::new(),
         Event::Net(rule) => rule.way.from.iter().chain(&rule.way.to).copied().collect(),

@@ -61,6 +61,11 @@ impl World {
             Action::Entrust { until, farewell, .. } => {
                 self.hosts[host].entrusted = Some(Entrusted { until, farewell });
             }
+            Action::Fence { op, node, limit, .. } => {
+                let target = self.hosts.iter().position(|other| other.name == node);
+                self.shoot(host, op, target, limit);
+            }
+            Action::CeaseFire { op } => self.cease_fire(host, op),
             // In order: there is nothing to guard any more.
             // After a reboot its machine goes down when the step is over.
             Action::Exit(_) | Action::Reboot => self.hosts[host].entrusted = None,

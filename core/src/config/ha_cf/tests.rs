@@ -102,8 +102,12 @@ fn good_values_are_accepted_and_bad_ones_refused() {
         ("rds", &[], &["x"]),
         ("tipc", &[], &["x"]),
         ("register_to_apphbd", &[], &["on"]),
-        ("stonith", &[], &["null h1"]),
-        ("stonith_host", &[], &["* null h1"]),
+        ("stonith", &["null /etc/ha.d/null.conf"], &["null", "null a b"]),
+        ("stonith_host", &["* null h1 h2", "h1 null h2", "* fence_x ip=a,b"], &["*", "* fence_x ip"]),
+        ("stonith_delay", &["500ms"], &["0"]),
+        ("stonith_limit", &["30"], &["-1"]),
+        ("takeover", &["manual", "automatic"], &["never"]),
+        ("takeover_delay", &["10"], &["soon"]),
         ("watchdog", &["/dev/watchdog"], &[]),
     ] {
         let is_error = |code: &String| code.starts_with('E');
@@ -137,8 +141,6 @@ fn what_is_not_acted_on_says_so_once_a_line() {
         ("pacemaker on", "E0203"),
         ("autojoin any", "E0203"),
         ("autojoin other", "E0203"),
-        ("stonith null h1 h2", "E0203"),
-        ("stonith_host h1 null h2", "E0203"),
         ("keepalive", "W0103"),
         ("udp eth1", "W0135"),
         ("bcast eth0", "W0136"),

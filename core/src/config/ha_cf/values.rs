@@ -6,6 +6,7 @@ use super::{Draft, RETRIES};
 use crate::auth::Sealing;
 use crate::config::care::{self, StopFailure};
 use crate::config::diagnostic::{Code, Report, Span};
+use crate::config::fencing::Proof;
 use crate::config::settings::{Facility, Failback, GenerationMethod, LogConfig, Settings, UuidFrom};
 use crate::membership::START_GRACE;
 use crate::wire::{Algorithm, Compression, MsgFormat};
@@ -67,6 +68,13 @@ impl Draft {
             native: self.is("dialect", "native"),
             quorum: self.is("quorum", "majority").then(|| self.span("quorum")),
             ownership: self.ownership.clone(),
+            proof: Proof {
+                devices: self.devices.clone(),
+                manual: self.is("takeover", "manual"),
+                takeover_delay: self.time("takeover_delay").unwrap_or_default(),
+                delay: self.time("stonith_delay"),
+                limit: self.time("stonith_limit"),
+            },
             uuid_from: if self.is("uuidfrom", "nodename") { UuidFrom::NodeName } else { UuidFrom::File },
             generation_method: if self.is("hbgenmethod", "time") {
                 GenerationMethod::Time

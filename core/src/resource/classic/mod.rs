@@ -28,8 +28,9 @@ use crate::config::Failback;
 use crate::ids::{ClientId, NodeId, Seq};
 use crate::mark::Of;
 use crate::membership::Liveness;
-use crate::resource::{Claim, Phase, View};
+use crate::resource::{Claim, PeerView, Phase, Proof, View};
 use crate::wire::message::Holding;
+use alloc::vec::Vec;
 
 /// What this book remembers of what it decided and said.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, all combinations occur")]
@@ -150,7 +151,7 @@ fn ask(book: &Book) -> Option<Intent> {
 
 /// Whether nothing that `peer` does or may do keeps us from our local groups.
 fn leaves_us_our_own(peer: &crate::resource::PeerView) -> bool {
-    peer.is_out()
+    peer.is_released()
         || peer.liveness == Liveness::Active && peer.claim.is_some_and(|claim| !claim.hold.foreign && !claim.releasing)
 }
 
@@ -171,11 +172,21 @@ fn local(view: &View, book: &Book) -> Option<Intent> {
 
 fn takeover(view: &View, book: &Book) -> Option<Intent> {
     let peer = view.single_peer()?;
-    if book.hold.foreign || book.conversation.is_some() || !peer.is_out() {
+    if book.hold.foreign || book.conversation.is_some() || !peer.is_released() {
         return None;
     }
     let because = if peer.gone { Because::Gone(peer.node) } else { Because::Dead(peer.node) };
     Some(Intent::Acquire { set: Holding::FOREIGN, because })
+}
+
+/// Who must be reset before we can take what we would hold (CLUSTER c.5, f.2).
+pub(crate) fn needs_proof(view: &View, book: &Book) -> Vec<NodeId> {
+    let lacks = !book.hold.local || view.single_peer().is_some() && !book.hold.foreign;
+    if view.phase != Phase::Active || book.conversation.is_some() || !lacks {
+        return Vec::new();
+    }
+    let silent = |peer: &&PeerView| peer.is_out() && !peer.gone && peer.proof == Proof::Wanted;
+    view.peers.iter().filter(silent).map(|peer| peer.node).collect()
 }
 
 /// The claim of a peer at rest: active, not in the middle of giving something away.

@@ -19,7 +19,7 @@ fn view(liveness: Liveness, claim: Option<Claim>) -> View {
         me: ME,
         phase: Phase::Active,
         failback: Failback::On,
-        peers: alloc::vec![PeerView { node: PEER, liveness, gone: false, claim }],
+        peers: alloc::vec![PeerView { node: PEER, liveness, gone: false, proof: Proof::Given, claim }],
         groups: alloc::vec![
             GroupView { home: ME, doing: Doing::Stopped },
             GroupView { home: PEER, doing: Doing::Stopped }

@@ -29,9 +29,9 @@ mod start;
 mod tests;
 mod view;
 
-pub(crate) use ledger::{Ledger, Said, words};
+pub(crate) use ledger::{Entry, Ledger, Said, words};
 pub(crate) use release::{can_take, successor};
-pub(crate) use start::{Obstacle, unable, waiting_for};
+pub(crate) use start::{Obstacle, needs_proof, unable, waiting_for};
 pub use view::Exclusion;
 pub(crate) use view::{Claim, Epoch, GroupView, Handover, Memory, Own, PeerView, Standing, Times, View};
 

@@ -20,6 +20,8 @@ pub(crate) enum Obstacle {
     Duty(Because),
     /// We said only lately that we are able again, and a node that may hold it may not know.
     AbleAgain,
+    /// A node is not silent for long enough yet (`takeover_delay`).
+    Delayed(NodeId),
     /// A live node has not said what it does, or did not say it to our present life.
     Unanswered(NodeId),
     /// A live node runs it, or stops it.
@@ -100,6 +102,9 @@ pub(crate) fn obstacle(view: &View, group: &GroupView<'_>, look: &mut Look) -> O
             return Some(Obstacle::AbleAgain);
         }
     }
+    if let Some(peer) = delayed(view, group, look) {
+        return Some(Obstacle::Delayed(peer));
+    }
     let offers = |claim: &Claim| claim.state.is_held() && claim.successor == Some(view.me);
     let keeps = |peer: &&PeerView| {
         let Some(claim) = group.claim(peer.node) else { return true };
@@ -123,12 +128,49 @@ pub(crate) fn obstacle(view: &View, group: &GroupView<'_>, look: &mut Look) -> O
     (chosen != view.me).then_some(Obstacle::LeftTo(chosen))
 }
 
+/// A silent node is given more time than its dead time: some users have it shut itself down meanwhile.
+fn delayed(view: &View, group: &GroupView<'_>, look: &mut Look) -> Option<NodeId> {
+    if !group.exclusion.silence || view.times.takeover_delay.is_zero() {
+        return None;
+    }
+    let mut dead = view.peers.iter().filter(|peer| peer.standing == Standing::Dead && !peer.is_fenced);
+    let young = |peer: &&PeerView| {
+        let since = peer.died.unwrap_or(view.now);
+        !look.is_due(view, since.plus(view.times.takeover_delay))
+    };
+    dead.find(young).map(|peer| peer.node)
+}
+
+/// Who is silent and may run the group for all that is proved: until then nobody asks for it (OWNERSHIP 3 (3) b).
+fn unproved(view: &View, group: &GroupView<'_>) -> Option<NodeId> {
+    let by_votes = group.exclusion.quorum && !group.exclusion.fencing;
+    if group.exclusion.silence || by_votes {
+        return None;
+    }
+    let mut silent = view.peers.iter().filter(|peer| peer.standing == Standing::Dead);
+    silent.find(|peer| !(peer.is_fenced && group.exclusion.fencing)).map(|peer| peer.node)
+}
+
+/// The node that has to be reset before we can start the group, if nothing else keeps us from that (OWNERSHIP 3 (3) b).
+/// Nobody shoots a node that a live node hears or is unsure of, and no minority shoots at all.
+pub(crate) fn needs_proof(view: &View, group: &GroupView<'_>) -> Option<NodeId> {
+    if !group.exclusion.fencing || group.owned().is_some() || group.memory.consent.is_some() {
+        return None;
+    }
+    let node = unproved(view, group)?;
+    let votes = view.live().filter(|peer| peer.names_us).count().saturating_add(1);
+    let may = !group.exclusion.quorum || votes >= view.majority();
+    let agreed = view.live().all(|other| other.counts_out.has(node));
+    (may && agreed && obstacle(view, group, &mut Look::default()).is_none()).then_some(node)
+}
+
 /// What we wait for before we start the group, for those who ask.
 pub(crate) fn waiting_for(view: &View, group: &GroupView<'_>) -> Option<Obstacle> {
     let look = &mut Look::default();
     let consented = || Some(Obstacle::Consented(group.memory.consent?.node));
     let asked = || no_consent(view, group, Epoch { node: view.me, attempt: group.asking()?.attempt });
-    obstacle(view, group, look).or_else(consented).or_else(asked)
+    let silent = || unproved(view, group).map(Obstacle::NoProof);
+    obstacle(view, group, look).or_else(silent).or_else(consented).or_else(asked)
 }
 
 /// A live node that does not hear us may be left out when it says that it cannot take the group, and hears nobody that we
@@ -197,7 +239,7 @@ pub(super) fn start(view: &View, group: &GroupView<'_>, look: &mut Look) -> Opti
         return Some(intent);
     }
     let Some(own) = group.memory.own else {
-        if group.memory.consent.is_some() {
+        if group.memory.consent.is_some() || unproved(view, group).is_some() {
             return None;
         }
         return match obstacle(view, group, look) {
@@ -222,6 +264,8 @@ pub(super) fn start(view: &View, group: &GroupView<'_>, look: &mut Look) -> Opti
         None => Some(Intent::Act { because: because(view, group) }),
         // It takes as long as its scripts do.
         Some(Obstacle::Offered(_)) => None,
+        // Whoever fell silent meanwhile is reset first, which takes its time.
+        Some(_) if unproved(view, group).is_some() => Some(Intent::Withdraw { yields: false }),
         Some(_) if stale => Some(Intent::Withdraw { yields: true }),
         _ if outbid => Some(Intent::Withdraw { yields: false }),
         Some(Obstacle::Unable(_) | Obstacle::Held(_) | Obstacle::Duty(_)) => Some(Intent::Withdraw { yields: false }),

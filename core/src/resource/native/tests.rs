@@ -43,6 +43,7 @@ fn peer(node: NodeId) -> PeerView {
         is_deaf: false,
         offers_back: false,
         is_fenced: false,
+        died: None,
     }
 }
 
@@ -52,6 +53,7 @@ fn view() -> View {
         keepalive: Duration::from_millis(250),
         deadtime: Duration::from_secs(3),
         self_deadline: Duration::from_secs(2),
+        takeover_delay: Duration::ZERO,
     };
     View {
         me: ME,

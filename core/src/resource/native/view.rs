@@ -34,6 +34,8 @@ pub(crate) struct Times {
     pub(crate) deadtime: Duration,
     /// `D_self`: what others may take is released when our voice has not reached them for so long.
     pub(crate) self_deadline: Duration,
+    /// So much later than its death that is taken which a silent node may run.
+    pub(crate) takeover_delay: Duration,
 }
 
 /// What another node is to us (OWNERSHIP 2).
@@ -70,6 +72,8 @@ pub(crate) struct PeerView {
     pub(crate) offers_back: bool,
     /// It was fenced, in the life it is silent in.
     pub(crate) is_fenced: bool,
+    /// When it was declared dead last.
+    pub(crate) died: Option<Instant>,
 }
 
 impl PeerView {

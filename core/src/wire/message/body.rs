@@ -179,6 +179,8 @@ pub struct Stonith<'a> {
     pub node: Cow<'a, str>,
     /// What became of it.
     pub result: StonithResult<'a>,
+    /// Native only: the generation of the life that ended (`life`).
+    pub life: Option<Generation>,
 }
 
 /// The body of `setweight`.
@@ -354,6 +356,7 @@ impl<'a> Body<'a> {
             "stonith" => Body::Stonith(Stonith {
                 node: read::required_name(&fields, "node")?,
                 result: StonithResult::of(read::text(&fields, "result")?),
+                life: read::hex(&fields, "life")?.map(Generation),
             }),
             "addnode" => Body::AddNode(read::node_list(&fields, "nodelist")?),
             "delnode" => Body::DelNode(read::node_list(&fields, "nodelist")?),
@@ -482,9 +485,12 @@ impl<'a> Body<'a> {
                 out.push_text("ok", &**ok);
             }
             Body::Shutdone => out.push_text("st", StatusWord::Dead.as_str()),
-            Body::Stonith(Stonith { node, result }) => {
+            Body::Stonith(Stonith { node, result, life }) => {
                 out.push_text("node", &**node);
                 out.push_text("result", result.as_str());
+                if let Some(life) = life {
+                    out.push_text("life", format!("{:x}", life.0));
+                }
             }
             Body::AddNode(nodes) | Body::DelNode(nodes) => out.push_text("nodelist", nodes.join(" ")),
             Body::SetWeight(SetWeight { node, weight }) => {

@@ -34,6 +34,7 @@ const VERBS: &[&str] = &[
     "ping-returns",
     "standby",
     "takeover",
+    "confirm",
 ];
 
 impl Parser<'_> {
@@ -86,6 +87,7 @@ impl Parser<'_> {
                 let node = self.node(*node)?;
                 now(if known == "standby" { Event::Standby(node, which) } else { Event::Takeover(node, which) })
             }
+            ("confirm", [node, dead]) => now(Event::Confirm(self.node(*node)?, self.node(*dead)?)),
             ("lose", [node, resource]) => now(Event::Lose(self.node(*node)?, self.resource(*resource)?)),
             ("device", [node, does, time]) => now(Event::Device(self.node(*node)?, self.device(*does, *time)?)),
             ("step-clock", [node, millis]) => now(Event::StepClock(self.node(*node)?, self.number(*millis)?)),

@@ -1,0 +1,107 @@
+//! How a fencing device is called (CLUSTER f.3).
+//!
+//! | type | program | parameters |
+//! |---|---|---|
+//! | of a plugin, with a file | `stonith -t TYPE -F FILE -T reset NODE` | in the file |
+//! | of a plugin, in ha.cf | `stonith -t TYPE -F /dev/stdin -T reset NODE` | on its standard input |
+//! | `fence_...` | itself | `NAME=value` on its standard input, with `action=reboot`, and `plug=NODE` unless one is given |
+//!
+//! No parameter stands on a command line, which every user of the machine could read: a shell takes it from a variable.
+
+use crate::process::{End, Finished, ScriptRun};
+use hb_core::config::{FenceDevice, FenceParameters};
+use hb_core::ids::OpId;
+use hb_core::{Failure, Outcome};
+use std::time::Duration;
+
+/// The shell that feeds parameters to a device's program.
+const SHELL: &str = "/bin/sh";
+/// What it reads them from.
+const PARAMETERS: &str = "HB_FENCE_PARAMETERS";
+/// Where Debian installs `stonith` and the fence agents.
+const PATHS: &str = "PATH=\"$PATH:/usr/sbin:/sbin\"; ";
+
+/// The program that resets `node`.
+pub(crate) fn script_run(op: OpId, node: &str, device: &FenceDevice, limit: Duration) -> ScriptRun {
+    let fed = |program: &str| format!("{PATHS}printf '%s\\n' \"${PARAMETERS}\" | {program}");
+    let (command, parameters) = match &device.parameters {
+        FenceParameters::File(file) => {
+            (format!("{PATHS}exec stonith -t \"$0\" -F \"${PARAMETERS}\" -T reset \"$1\""), file.clone())
+        }
+        FenceParameters::Words(words) if device.is_agent() => (fed("\"$0\""), agent_input(words, node)),
+        FenceParameters::Words(words) => (fed("stonith -t \"$0\" -F /dev/stdin -T reset \"$1\""), words.join(" ")),
+    };
+    ScriptRun {
+        op,
+        script: SHELL.to_owned(),
+        args: vec!["-c".to_owned(), command, device.kind.clone()],
+        action: node.to_owned(),
+        env: vec![(PARAMETERS.to_owned(), parameters)],
+        limit,
+    }
+}
+
+/// What a fence agent reads: its parameters for this node, a line each. `NODE:NAME=value` is for one node only.
+fn agent_input(words: &[String], node: &str) -> String {
+    let mine = words.iter().filter_map(|word| match word.split_once(':') {
+        Some((to, rest)) if !to.contains('=') => (to == node).then_some(rest),
+        _ => Some(word.as_str()),
+    });
+    let mut lines: Vec<String> = mine.map(str::to_owned).collect();
+    let has_plug = lines.iter().any(|line| line.starts_with("plug=") || line.starts_with("port="));
+    if !has_plug {
+        lines.push(format!("plug={node}"));
+    }
+    lines.push(format!("nodename={node}"));
+    lines.push("action=reboot".to_owned());
+    lines.join("\n")
+}
+
+/// What the end of the program means: only exit code 0 is a confirmation.
+pub(crate) fn outcome(finished: &Finished, limit: Duration) -> Outcome {
+    match &finished.end {
+        End::Exited(0) => Outcome::Done,
+        End::Exited(code) => Outcome::Failed(Failure::ExitCode(*code)),
+        End::Killed(signal) => Outcome::Failed(Failure::Signal(*signal)),
+        End::TimedOut => Outcome::Failed(Failure::TimedOut(u32::try_from(limit.as_secs()).unwrap_or(u32::MAX))),
+        End::NotFound => Outcome::Failed(Failure::NoScript),
+        End::NotStarted(why) => Outcome::Failed(Failure::Machine(why.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hb_core::config::Span;
+
+    fn device(kind: &str, parameters: FenceParameters) -> FenceDevice {
+        FenceDevice { kind: kind.to_owned(), parameters, from: None, span: Span::FILE }
+    }
+
+    /// What a program that prints its arguments and its input would print in the device's place.
+    fn called(device: &FenceDevice) -> (String, ScriptRun) {
+        let run = script_run(OpId(1), "h2", device, Duration::from_secs(5));
+        let stand_in = run.args[1].replace("stonith", "sh -c 'echo \"$@\"; [ -t 0 ] || cat' stonith");
+        let mut command = std::process::Command::new(&run.script);
+        command.args(["-c", &stand_in, &run.args[2], &run.action]).envs(run.env.clone());
+        let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+        (String::from_utf8(output.stdout).unwrap(), run)
+    }
+
+    #[test]
+    fn parameters_reach_a_plugin_and_no_command_line() {
+        let words = FenceParameters::Words(vec!["h1".into(), "secret $(id) 'x'".into()]);
+        let (printed, run) = called(&device("external/ipmi", words));
+        assert_eq!(printed, "-t external/ipmi -F /dev/stdin -T reset h2\nh1 secret $(id) 'x'\n");
+        assert!(!run.args.iter().any(|arg| arg.contains("secret")), "{run:?}");
+        let (printed, _) = called(&device("null", FenceParameters::File("/etc/ha.d/a b".into())));
+        assert_eq!(printed, "-t null -F /etc/ha.d/a b -T reset h2\n");
+    }
+
+    #[test]
+    fn a_fence_agent_gets_what_is_meant_for_the_node() {
+        let words = ["ip=10.0.0.9", "h1:plug=1", "h2:plug=2", "password=a:b"].map(str::to_owned);
+        assert_eq!(agent_input(&words, "h2"), "ip=10.0.0.9\nplug=2\npassword=a:b\nnodename=h2\naction=reboot");
+        assert_eq!(agent_input(&words[..1], "h3"), "ip=10.0.0.9\nplug=h3\nnodename=h3\naction=reboot");
+    }
+}
