@@ -165,7 +165,8 @@ enum Command {
     /// for it any more, else 1.
     Confirm {
         /// The silent node.
-        node: String,
+        #[arg(value_name = "NODE")]
+        silent: String,
     },
     /// Say why this node did what it did with its groups, from what the flight recorder has kept; needs `hbsim`.
     Why {
@@ -248,8 +249,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Some(Command::Standby(Move { set })) => order(places, "standby", set)?,
         Some(Command::Takeover(Move { set })) => order(places, "takeover", set)?,
         Some(Command::Cleanup { group }) => cleanup(places, group)?,
-        Some(Command::Confirm { node }) => {
-            tell(&format!("confirm {node}"), &ask(places, &json!({"v": 1, "do": "confirm", "node": node}))?)
+        Some(Command::Confirm { silent }) => {
+            tell(&format!("confirm {silent}"), &ask(places, &json!({"v": 1, "do": "confirm", "node": silent}))?)
         }
         Some(Command::Why { group, authkeys }) => {
             let authkeys = authkeys.clone().unwrap_or_else(|| places.config_dir.join("authkeys"));

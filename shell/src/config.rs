@@ -17,9 +17,9 @@ use hb_core::config::{
 
 use hb_core::trace::Text;
 
-use crate::accounts;
 use crate::ocf::{self, is_executable};
 use crate::render::{Paint, render};
+use crate::{accounts, fencing};
 
 /// Where 3.0.6 keeps its files.
 pub const CONFIG_DIR: &str = "/etc/ha.d";
@@ -108,6 +108,7 @@ pub fn load(dir: &Path, node: Option<&str>, manages: bool) -> Loaded {
         let groups = list.groups.iter().filter(|name| accounts::group(name).is_none()).map(|name| ("group", name));
         diagnostics.extend(users.chain(groups).map(|(kind, name)| no_account(kind, name, list.span, &ha_cf.name)));
     }
+    diagnostics.extend(config.as_ref().and_then(Config::fence_device).and_then(|it| fencing::check(it, &ha_cf.name)));
     let resources = || groups.iter().flat_map(|group| &group.resources);
     let ocf_root = ocf::root();
     for resource in resources() {

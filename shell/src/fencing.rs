@@ -8,10 +8,15 @@
 //!
 //! No parameter stands on a command line, which every user of the machine could read: a shell takes it from a variable.
 
+use crate::ocf::is_executable;
 use crate::process::{End, Finished, ScriptRun};
-use hb_core::config::{FenceDevice, FenceParameters};
+use hb_core::config::{Code, Diagnostic, FenceDevice, FenceParameters, FileName};
 use hb_core::ids::OpId;
 use hb_core::{Failure, Outcome};
+use std::env;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// The shell that feeds parameters to a device's program.
@@ -55,6 +60,42 @@ fn agent_input(words: &[String], node: &str) -> String {
     lines.push(format!("nodename={node}"));
     lines.push("action=reboot".to_owned());
     lines.join("\n")
+}
+
+/// *Ours*, in part: 3.0.6 asks whether there is such a type (CLUSTER f.1).
+pub(crate) fn check(device: &FenceDevice, file: &FileName) -> Option<Diagnostic> {
+    let kind = &device.kind;
+    let problem = |code, message: String| Diagnostic::new(code, file.clone(), device.span, message);
+    if let FenceParameters::File(path) = &device.parameters
+        && let Err(why) = File::open(path)
+    {
+        let message = format!("the parameters of the {kind} device cannot be read from {path}: {why}");
+        return Some(
+            problem(Code::FenceFile, message).help(format!("`stonith -t {kind} -n` prints what belongs there")),
+        );
+    }
+    if device.is_agent() {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let has = |place: PathBuf| is_executable(&place.join(kind));
+        if env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).any(has) {
+            return None;
+        }
+        let message = format!("the fence agent {kind} is not installed");
+        return Some(problem(Code::FenceDevice, message).help("Debian has fence agents in the package fence-agents"));
+    }
+    let asked = format!("{PATHS}exec stonith -t \"$0\" -n");
+    match Command::new(SHELL).args(["-c", &asked, kind]).stdin(Stdio::null()).output() {
+        Ok(output) if output.status.success() => None,
+        Ok(output) if output.status.code() == Some(127) => {
+            let message = format!("the program `stonith`, which calls the {kind} device, is not installed");
+            Some(problem(Code::FenceDevice, message).help("Debian has it in the package cluster-glue"))
+        }
+        Ok(_) => {
+            let message = format!("Invalid Stonith type [{kind}]");
+            Some(problem(Code::FenceDevice, message).help("`stonith -L` prints all types"))
+        }
+        Err(why) => Some(problem(Code::FenceDevice, format!("the {kind} device cannot be asked: {why}"))),
+    }
 }
 
 /// What the end of the program means: only exit code 0 is a confirmation.

@@ -8,6 +8,7 @@ mod announcements;
 mod clients;
 mod control;
 mod daemons;
+mod fencing;
 mod guard;
 mod hostile;
 mod machines;
@@ -32,9 +33,17 @@ fn tests() -> Vec<Test> {
     let world =
         [addresses::TESTS, announcements::TESTS, clients::TESTS, control::TESTS, machines::TESTS, outages::TESTS]
             .concat();
-    let daemons =
-        [daemons::TESTS, guard::TESTS, hostile::TESTS, pings::TESTS, recordings::TESTS, reloads::TESTS, serial::TESTS]
-            .concat();
+    let daemons = [
+        daemons::TESTS,
+        fencing::TESTS,
+        guard::TESTS,
+        hostile::TESTS,
+        pings::TESTS,
+        recordings::TESTS,
+        reloads::TESTS,
+        serial::TESTS,
+    ]
+    .concat();
     let tools = [propagate::TESTS, tools::TESTS].concat();
     [world, daemons, tools].concat()
 }

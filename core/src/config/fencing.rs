@@ -34,7 +34,7 @@ const DELAY_HEARTBEATS: u32 = 2;
 /// A device that resets machines.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FenceDevice {
-    /// Its type: of a plugin that `stonith -L` lists, or the name of a fence agent.
+    /// Its type: of a plugin that `stonith -L` lists, or a fence agent, by name or path.
     pub kind: String,
     /// What the type must know.
     pub parameters: FenceParameters,
@@ -56,8 +56,13 @@ pub enum FenceParameters {
 impl FenceDevice {
     /// Whether a program of its own name is called, as fence agents are, and not the plugin's host program `stonith`.
     pub fn is_agent(&self) -> bool {
-        self.kind.starts_with(AGENT)
+        is_agent(&self.kind)
     }
+}
+
+/// By its name, wherever it lies.
+fn is_agent(kind: &str) -> bool {
+    kind.rsplit('/').next().is_some_and(|name| name.starts_with(AGENT))
 }
 
 /// What ha.cf says about proof.
@@ -95,7 +100,7 @@ pub(super) fn device(name: Word<'_>, words: &[Word<'_>], line: &Line<'_>, report
         return None;
     };
     let from = Some(from.text.to_ascii_lowercase()).filter(|from| from != "*");
-    if kind.text.starts_with(AGENT) {
+    if is_agent(kind.text) {
         for word in parameters.iter().filter(|word| !word.text.contains('=')) {
             let message = format_args!("[{}] is no parameter of a fence agent", word.text);
             report.advise(

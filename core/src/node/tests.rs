@@ -16,6 +16,7 @@ use core::time::Duration;
 
 mod clients;
 mod dialects;
+mod fencing;
 mod guarded;
 mod hostile;
 mod members;

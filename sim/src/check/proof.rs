@@ -53,7 +53,12 @@ impl Check for BeforeTakeover {
                     (false, Some(last)) if last == *host => None,
                     (false, _) => before,
                 };
-                if let Some(last) = before.filter(|last| *runs && last != host) {
+                // Who is heard is not silent, and says for itself that it runs nothing: its new life, say.
+                let is_silent = |last: &usize| {
+                    let silence = moment.contact.silence(moment.now, *host, *last);
+                    silence.is_none_or(|silence| silence >= moment.contact.limit(*last))
+                };
+                if let Some(last) = before.filter(|last| *runs && last != host).filter(is_silent) {
                     let (word, taker, silent) = (moment.ground.word(*resource), moment.name(*host), moment.name(last));
                     found.push(format!("{taker} started {word} without proof that {silent} does not run it"));
                 }

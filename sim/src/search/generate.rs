@@ -7,7 +7,7 @@ use crate::check::liveness;
 use crate::network::luck::Luck;
 use crate::plan::net::{Change, Delay, Loss, NetRule, Ppm, Rate, Way};
 use crate::plan::time::Span;
-use crate::plan::{Device, DeviceDoes, Event, HostPlan, How, Plan, Policy, Quirk, Rewritten, configure};
+use crate::plan::{Device, DeviceDoes, Event, HostPlan, How, Plan, Policy, Proof, Quirk, Rewritten, configure};
 use hb_core::{Verb, Which};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -95,8 +95,9 @@ const KINDS: [Kind; 28] = [
 /// # Panics
 /// If it writes a configuration that the daemon would refuse: a fault of this file.
 pub fn plan(seed: u64, nodes: usize) -> Plan {
-    let mut maker = Maker { luck: Luck::of(&(seed, "plan")), nodes, quorum: false };
+    let mut maker = Maker { luck: Luck::of(&(seed, "plan")), nodes, quorum: false, fenced: false };
     maker.quorum = nodes > 2 && maker.chance(50);
+    maker.fenced = nodes == 2 && maker.chance(25);
     let texts = [maker.ha_cf(), maker.haresources(), maker.authkeys()];
     let hosts = (1..=nodes).map(|number| {
         let config = configure(&format!("h{number}"), &texts)
@@ -108,8 +109,12 @@ pub fn plan(seed: u64, nodes: usize) -> Plan {
         title: format!("seed {seed}"),
         hosts,
         boot: (0..nodes).collect(),
-        // With a majority nothing excuses two owners.
-        policy: Policy { hazards: !maker.quorum, ..Policy::default() },
+        // With a majority, or with devices that do what they say, nothing excuses two owners.
+        policy: Policy {
+            hazards: !maker.quorum && !maker.fenced,
+            proof: if maker.fenced { Proof::Fenced } else { Proof::None },
+            ..Policy::default()
+        },
         ..Plan::default()
     };
     plan.net = maker.weather();
@@ -147,6 +152,8 @@ struct Maker {
     nodes: usize,
     /// Groups start with a majority only; the machines are such that this can be promised (OWNERSHIP 5).
     quorum: bool,
+    /// Nothing is taken from a silent node before a device has reset it.
+    fenced: bool,
 }
 
 impl Maker {
@@ -185,6 +192,8 @@ impl Maker {
         );
         if self.quorum {
             text.push_str(QUORUM);
+        } else if self.fenced {
+            text.push_str("stonith_host * external/lab h1 h2\n");
         } else if self.nodes == 2 && self.chance(60) {
             // The book that a 3.0.6 would force on them.
             text.push_str("dialect classic\n");
@@ -242,7 +251,10 @@ impl Maker {
         if self.chance(15) {
             host.watchdog = Some(host.config.timing().deadtime() / 2);
         }
-        if self.chance(10) {
+        if self.fenced {
+            let takes = self.between(Duration::from_millis(200), Duration::from_secs(4));
+            host.device = Some(Device { does: DeviceDoes::Works, takes });
+        } else if self.chance(10) {
             let does = self.pick(&[DeviceDoes::Works, DeviceDoes::Lies, DeviceDoes::Fails, DeviceDoes::Hangs]);
             host.device = Some(Device { does, takes: self.between(Duration::from_secs(1), Duration::from_secs(10)) });
         }

@@ -145,10 +145,12 @@ impl Shrinker {
 
     /// Fewer groups, fewer resources, fewer media.
     fn smaller_files(&mut self) {
-        for (file, keep) in [(0, "node"), (1, "")] {
+        // Without what promises one owner the plan would demand what its cluster does not promise.
+        let promises = ["node", "quorum", "ownership", "stonith"];
+        for (file, keep) in [(0, &promises[..]), (1, &[])] {
             let mut line = 0;
             while line < self.best.hosts[0].texts[file].lines().count() {
-                let is_kept = |text: &str| !keep.is_empty() && text.starts_with(keep);
+                let is_kept = |text: &str| keep.iter().any(|word| text.starts_with(word));
                 let text = self.best.hosts[0].texts[file].lines().nth(line).unwrap_or_default().to_owned();
                 if is_kept(&text) || !self.rewrite(file, |lines| drop(lines.remove(line))) {
                     let words: Vec<&str> = text.split(' ').collect();

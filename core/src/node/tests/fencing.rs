@@ -1,0 +1,122 @@
+//! Silent nodes are reset first (OWNERSHIP 3 (b)); the rows of CLUSTER f are scenarios P10 to P15 of the simulator.
+
+use super::{C2, GROUPS, Pair, secs};
+use crate::action::{Action, Refusal, Response};
+use crate::ids::{Generation, NodeId, OpId};
+use crate::input::{Failure, Input, Outcome, Request};
+use crate::wire::message::{Stonith, StonithResult};
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+
+impl Pair {
+    fn fencing(dialect: &str) -> Pair {
+        let text = C2.replace("dialect classic\n", dialect);
+        let mut pair = Pair::with(&alloc::format!("{text}auto_failback on\nstonith_host * null h1 h2\n"), GROUPS);
+        pair.boot(0);
+        pair.boot(1);
+        pair.run(secs(6));
+        pair
+    }
+
+    /// The shots begun and cancelled by a node, in order.
+    fn shots(&self, which: usize) -> (Vec<OpId>, Vec<OpId>) {
+        let own = || self.clients.iter().filter(|(by, _)| *by == which).map(|(_, action)| action);
+        let begun = own().filter_map(|action| if let Action::Fence { op, .. } = action { Some(*op) } else { None });
+        let ceased = own().filter_map(|action| if let Action::CeaseFire { op } = action { Some(*op) } else { None });
+        (begun.collect(), ceased.collect())
+    }
+
+    fn shot_ends(&mut self, which: usize, op: OpId, outcome: Outcome) {
+        self.step(which, Input::OpDone { op, outcome, said: crate::Transcript::default() });
+        self.settle();
+    }
+
+    /// A word about the first node comes to the second, as if a third one had said it.
+    fn told(&mut self, life: Option<Generation>) {
+        let node = self.nodes[1].as_mut().unwrap();
+        node.on_stonith(NodeId(0), &Stonith { node: Cow::Borrowed("h1"), result: StonithResult::Ok, life });
+        let done: Vec<Action> = node.actions.0.drain(..).collect();
+        self.clients.extend(done.into_iter().map(|action| (1, action)));
+        self.step(1, Input::Wake);
+    }
+}
+
+#[test]
+fn both_books_shoot_before_they_take() {
+    for dialect in ["", "dialect classic\n"] {
+        let mut pair = Pair::fencing(dialect);
+        assert_eq!(pair.holds(), ["local", "local"], "{dialect}");
+        pair.crash(0);
+        pair.run(secs(4));
+        let (begun, _) = pair.shots(1);
+        assert_eq!((begun.len(), pair.holds()[1]), (1, "local"), "{dialect}");
+        pair.shot_ends(1, begun[0], Outcome::Failed(Failure::ExitCode(5)));
+        pair.run(secs(4));
+        assert_eq!((pair.shots(1).0.len(), pair.holds()[1]), (1, "local"), "{dialect}");
+        pair.run(secs(2));
+        let (begun, ceased) = pair.shots(1);
+        assert_eq!((begun.len(), ceased.len(), pair.holds()[1]), (2, 0, "local"), "{dialect}");
+        pair.shot_ends(1, begun[1], Outcome::Done);
+        pair.run(secs(1));
+        assert_eq!(pair.holds()[1], "all", "{dialect}");
+        // Nobody shoots again, and who comes back is heard again.
+        pair.run(secs(60));
+        pair.boot(0);
+        pair.run(secs(20));
+        assert_eq!((pair.shots(1).0.len(), pair.holds()), (2, ["local", "local"]), "{dialect}");
+    }
+}
+
+#[test]
+fn the_end_of_a_cancelled_shot_proves_nothing() {
+    let mut pair = Pair::fencing("");
+    pair.cut = true;
+    pair.run(secs(4));
+    let begun = pair.shots(0).0;
+    pair.cut = false;
+    pair.run(secs(1));
+    assert_eq!(pair.shots(0).1, begun, "it was heard again");
+    // Silent anew, while the program of the first shot has not ended yet.
+    pair.cut = true;
+    pair.run(secs(10));
+    assert_eq!(pair.shots(0).0.len(), 1, "one shot at a time");
+    pair.shot_ends(0, begun[0], Outcome::Done);
+    assert_eq!(pair.holds()[0], "local", "it was about an earlier silence");
+    pair.run(secs(1));
+    assert_eq!(pair.shots(0).0.len(), 2);
+}
+
+#[test]
+fn a_proof_is_about_one_life() {
+    let mut pair = Pair::fencing("");
+    let life = Generation(101);
+    pair.told(Some(life));
+    pair.crash(0);
+    pair.run(secs(4));
+    assert_eq!(pair.holds()[1], "local", "what was said of a node that lived is not kept");
+    pair.told(Some(Generation(100)));
+    assert_eq!(pair.holds()[1], "local", "an earlier life");
+    pair.told(None);
+    assert_eq!(pair.holds()[1], "local", "a life that nobody knew");
+    pair.told(Some(life));
+    assert_eq!(pair.holds()[1], "all");
+    assert_eq!(pair.shots(1).1.len(), 1, "its own shot is not needed any more");
+}
+
+#[test]
+fn an_operator_confirms_only_what_is_silent() {
+    let mut pair = Pair::fencing("");
+    pair.request(1, Request::Confirm(NodeId(0)));
+    pair.request(1, Request::Confirm(NodeId(1)));
+    pair.request(1, Request::Confirm(NodeId(7)));
+    let refused = Response::Refused;
+    assert_eq!(pair.replies, [refused(Refusal::Alive), refused(Refusal::Alive), refused(Refusal::NoSuchNode)]);
+    pair.crash(0);
+    pair.run(secs(4));
+    pair.request(1, Request::Confirm(NodeId(0)));
+    assert_eq!((pair.replies.last(), pair.holds()[1]), (Some(&Response::Done), "all"));
+
+    let mut pair = Pair::native("on");
+    pair.request(1, Request::Confirm(NodeId(0)));
+    assert_eq!(pair.replies, [refused(Refusal::NoProofWanted)]);
+}
