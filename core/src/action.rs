@@ -93,6 +93,16 @@ pub enum Action {
         /// When to end the device's program by force.
         limit: Duration,
     },
+    /// Tell a program that a node is dead, before anything is taken from it; its end comes back as
+    /// [`Input::OpDone`](crate::Input::OpDone), and nothing waits for it.
+    Alarm {
+        /// The name under which its end comes back.
+        op: OpId,
+        /// The program; it is called with `dead` and the node's name.
+        program: String,
+        /// The node.
+        node: String,
+    },
     /// End the program of a device; what it did or not comes back all the same.
     CeaseFire {
         /// Its operation.

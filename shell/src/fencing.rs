@@ -46,6 +46,14 @@ pub(crate) fn script_run(op: OpId, node: &str, device: &FenceDevice, limit: Dura
     }
 }
 
+/// How long the program of `takeover_alarm` may run. Nothing waits for it.
+pub(crate) const ALARM_LIMIT: Duration = Duration::from_mins(1);
+
+/// The program that is told of a death: `PROGRAM dead NODE`.
+pub(crate) fn alarm(op: OpId, program: String, node: String) -> ScriptRun {
+    ScriptRun { op, script: program, args: vec!["dead".to_owned()], action: node, env: Vec::new(), limit: ALARM_LIMIT }
+}
+
 /// What a fence agent reads: its parameters for this node, a line each. `NODE:NAME=value` is for one node only.
 fn agent_input(words: &[String], node: &str) -> String {
     let mine = words.iter().filter_map(|word| match word.split_once(':') {

@@ -10,6 +10,7 @@ use crate::api::Api;
 use crate::clock;
 use crate::config::Loaded;
 use crate::control::{self, Asked, Control};
+use crate::fencing;
 use crate::fifo::Fifo;
 use crate::files::{Asker, Files};
 use crate::guard::Guard;
@@ -110,7 +111,7 @@ pub(crate) struct Machine {
     placed: BTreeMap<IpAddr, Placed>,
     /// Scripts under way.
     running: BTreeMap<OpId, ResourceRun>,
-    /// Programs of fencing devices under way, with their limits.
+    /// Programs of fencing devices and alarms under way, with their limits.
     shots: BTreeMap<OpId, Duration>,
     inputs: VecDeque<Input<'static>>,
     /// When the node is to be woken.
@@ -431,6 +432,10 @@ impl Machine {
             Action::Exit(reason) => self.exit = Some(reason),
             Action::Reboot => self.reboot(),
             Action::Fence { op, node, device, limit } => self.fence(op, &node, &device, limit),
+            Action::Alarm { op, program, node } => {
+                self.shots.insert(op, fencing::ALARM_LIMIT);
+                self.parts.scripts.run(clock::now(), fencing::alarm(op, program, node));
+            }
             Action::CeaseFire { op } => self.parts.scripts.end(op, clock::now()),
             Action::Door(Door::Open) => {
                 self.parts.control.set_door(Door::Open);

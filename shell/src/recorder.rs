@@ -268,6 +268,7 @@ impl Active {
                 | Action::Reboot
                 | Action::Fence { .. }
                 | Action::CeaseFire { .. }
+                | Action::Alarm { .. }
                 | Action::Door(_)
                 | Action::Persist { .. }
                 | Action::StartProgram { .. }

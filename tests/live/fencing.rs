@@ -109,7 +109,9 @@ fn heard_again() -> Outcome {
 
 fn by_hand() -> Outcome {
     let directory = hb_shell::testbed::Directory::new()?;
-    let mut testbed = pair(directory.path(), "takeover manual\n")?;
+    let at = directory.path();
+    let alarm = lab(at, "echo \"$*\" > alarm")?;
+    let mut testbed = pair(at, &format!("takeover manual\ntakeover_alarm {}\n", alarm.display()))?;
     let confirm = |testbed: &Testbed, node: &str| -> Result<(bool, String)> {
         let output = testbed.command(1, &["confirm", node]).output()?;
         Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).trim().to_owned()))
@@ -121,6 +123,9 @@ fn by_hand() -> Outcome {
     testbed.power_off(0)?;
     testbed.wait_until("h2 waits", PATIENCE, |testbed| {
         testbed.log(1).contains("nothing is taken from node h1, which may still run it")
+    })?;
+    testbed.wait_until("the alarm is raised", PATIENCE, |_| {
+        std::fs::read_to_string(at.join("alarm")).is_ok_and(|told| told == "dead h1\n")
     })?;
     let why = testbed.status(1)?["groups"][0]["why"].as_str().unwrap_or_default().to_owned();
     ensure!(why.contains("no proof that node h1 does not run it"), "{why}");

@@ -139,7 +139,7 @@ codes! {
     LogsNowhere = "E0208", "use_logd is off and no other log target is configured.";
     EnvironmentName = "W0209", "The name in an `env` directive cannot be read by a shell script.";
     HashInWord = "W0210", "A `#` inside a word begins a comment.";
-    ProgramPath = "E0211", "The command of a `respawn` or `failfast` line is no absolute path.";
+    ProgramPath = "E0211", "The program of a `respawn`, `failfast` or `takeover_alarm` line is no absolute path.";
     ApiAuthList = "E0212", "An `apiauth` line does not say who may sign on, or its client cannot be one.";
     ApiAuthAgain = "W0213", "A client has two `apiauth` lines; the last one counts.";
     TooManyPrograms = "E0214", "More than 64 programs or 256 `apiauth` lines are configured.";

@@ -198,6 +198,7 @@ pub(crate) static TABLE: &[Directive] = &{
         row("stonith_limit", Time, Yes, None),
         row("takeover", Choice(&["automatic", "manual"]), Yes, Some("automatic")),
         row("takeover_delay", Time, Yes, None),
+        row("takeover_alarm", Text, Yes, None),
         row("watchdog", Text, Yes, None),
         row("respawn", Client, Yes, None),
         row("failfast", Client, Yes, None),

@@ -9,6 +9,7 @@
 //! | `stonith_limit TIME` | *ours*: after this long a shot has failed |
 //! | `takeover manual` | *ours*: nothing is taken from a silent node before `heartbeat confirm NODE` |
 //! | `takeover_delay TIME` | *ours*: what a dead node may still run is taken this much later |
+//! | `takeover_alarm PROGRAM` | *ours*: this program is told of every death before anything is taken |
 //!
 //! Of several devices the last valid one counts (CLUSTER f.1).
 
@@ -74,6 +75,8 @@ pub struct Proof {
     pub manual: bool,
     /// `takeover_delay`.
     pub takeover_delay: Duration,
+    /// `takeover_alarm`.
+    pub alarm: Option<String>,
     /// `stonith_delay`.
     pub delay: Option<Duration>,
     /// `stonith_limit`.
@@ -143,6 +146,11 @@ impl Config {
     /// Whether an operator's word is waited for.
     pub fn takes_over_by_hand(&self) -> bool {
         self.settings.proof.manual
+    }
+
+    /// The program that is told of every death.
+    pub fn takeover_alarm(&self) -> Option<&str> {
+        self.settings.proof.alarm.as_deref()
     }
 
     /// How much later than its death that is taken which a node may still run.

@@ -110,11 +110,12 @@ const LIVE: [&str; 23] = [
 ];
 /// The last of them, and those that wait and have a field of their own.
 const LOG_BADPACK: &str = "log_badpack";
-const WAITING: [&str; 17] = [
+const WAITING: [&str; 18] = [
     "dialect",
     "quorum",
     "takeover",
     "takeover_delay",
+    "takeover_alarm",
     "stonith_delay",
     "stonith_limit",
     "udpport",
@@ -337,12 +338,13 @@ impl Plan {
 
     /// Of devices only their types are told: parameters may be passwords.
     fn proof(&mut self, old: &Proof, new: &Proof) {
-        let Proof { devices, manual, takeover_delay, delay, limit } = old;
+        let Proof { devices, manual, takeover_delay, alarm, delay, limit } = old;
         let by_hand = |manual: bool| if manual { "manual" } else { "automatic" };
         let time = |time: Option<Duration>| or_default(time.map(millis));
         let rows = [
             ("takeover", by_hand(*manual).into(), by_hand(new.manual).into()),
             ("takeover_delay", millis(*takeover_delay), millis(new.takeover_delay)),
+            ("takeover_alarm", or_default(alarm.clone()), or_default(new.alarm.clone())),
             ("stonith_delay", time(*delay), time(new.delay)),
             ("stonith_limit", time(*limit), time(new.limit)),
         ];

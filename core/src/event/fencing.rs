@@ -22,6 +22,10 @@ pub enum FenceStep {
     Failed { failure: Failure, took: Duration, said: Transcript },
     /// It was heard again, or proved to run nothing in another way.
     Ceased,
+    /// A program is told that it is dead.
+    Alarm { program: String },
+    /// That program failed, on this node.
+    AlarmFailed { failure: Failure, said: Transcript },
     /// Another node, or an operator here, says that it runs nothing.
     Told { by: Option<String> },
 }
@@ -29,9 +33,11 @@ pub enum FenceStep {
 impl FenceStep {
     pub(super) fn level(&self) -> Level {
         match self {
-            FenceStep::Shooting { .. } | FenceStep::Done { .. } | FenceStep::Told { .. } => Level::Info,
+            FenceStep::Shooting { .. } | FenceStep::Done { .. } | FenceStep::Told { .. } | FenceStep::Alarm { .. } => {
+                Level::Info
+            }
             FenceStep::Awaited | FenceStep::Ceased => Level::Warn,
-            FenceStep::Failed { .. } => Level::Error,
+            FenceStep::Failed { .. } | FenceStep::AlarmFailed { .. } => Level::Error,
         }
     }
 
@@ -49,6 +55,11 @@ impl FenceStep {
                 fmt_output(said, f)
             }
             FenceStep::Ceased => write!(f, "the reset of node {node} is cancelled: it is not needed any more"),
+            FenceStep::Alarm { program } => write!(f, "telling {program} that node {node} is dead"),
+            FenceStep::AlarmFailed { failure, said } => {
+                write!(f, "the takeover_alarm of {node} failed ({failure})")?;
+                fmt_output(said, f)
+            }
             FenceStep::Told { by: Some(by) } => write!(f, "node {node} runs nothing: {by} says that it was reset"),
             FenceStep::Told { by: None } => write!(f, "node {node} runs nothing: an operator of this node says so"),
         }

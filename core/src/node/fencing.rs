@@ -28,6 +28,7 @@ use crate::time::Instant;
 use crate::wire::Body;
 use crate::wire::message::{Stonith, StonithResult};
 use alloc::borrow::Cow;
+use alloc::string::String;
 use core::time::Duration;
 
 /// So long after a failed shot the next one follows (CLUSTER f.2).
@@ -121,8 +122,25 @@ impl Node {
         self.actions.0.push(Action::CeaseFire { op });
     }
 
-    /// An operation ended: a shot's, or one of the executor's.
+    /// A node is dead: whoever wants to know is told before anything is taken.
+    pub(super) fn raise_alarm(&mut self, node: NodeId) {
+        let Some(program) = self.config.takeover_alarm().map(String::from) else { return };
+        let (op, node) = (self.executor.next_op(), self.name(node));
+        self.alarms.push(op);
+        self.report(Event::Fence { node: node.clone(), step: FenceStep::Alarm { program: program.clone() } });
+        self.actions.0.push(Action::Alarm { op, program, node });
+    }
+
+    /// An operation ended: a shot's, an alarm's, or one of the executor's.
     pub(super) fn on_op_done(&mut self, op: OpId, outcome: Outcome, said: Transcript) {
+        if let Some(at) = self.alarms.iter().position(|alarm| *alarm == op) {
+            self.alarms.swap_remove(at);
+            if let Outcome::Failed(failure) = outcome {
+                let node = self.name(self.config.local());
+                self.report(Event::Fence { node, step: FenceStep::AlarmFailed { failure, said } });
+            }
+            return;
+        }
         let Some(shot) = self.shot.take_if(|shot| shot.op == op) else {
             return self.executor.on_done(&mut context!(self), op, outcome, said);
         };

@@ -249,6 +249,7 @@ impl Node {
         self.sender.forget(node);
         self.forget_claim(node);
         self.report(Event::NodeDead { node: self.name(node), silent, limit, never_heard });
+        self.raise_alarm(node);
         self.offer_death(node);
         self.give_up(node, lost, "its sender is dead");
         self.on_liveness_changed(node, before, Liveness::Dead);

@@ -64,7 +64,7 @@ use crate::delivery::Sender;
 use crate::digest::{Constant, Derived, digest_of};
 use crate::drop_reason::DropKind;
 use crate::event::Event;
-use crate::ids::{Generation, NodeUuid};
+use crate::ids::{Generation, NodeUuid, OpId};
 use crate::input::{Carrier, Command, Input, LoadAverage};
 use crate::mark::Aside;
 use crate::membership::{Lifecycle, NodeTable, Sent};
@@ -130,6 +130,8 @@ pub struct Node {
     programs: Programs,
     /// The device at work.
     shot: Option<fencing::Shot>,
+    /// Programs told of a death that have not ended: nothing waits for them.
+    alarms: Vec<OpId>,
     carriers: Vec<Carrier>,
     drops: Aside<BTreeMap<DropKind, traffic::Drops>>,
     lanes: Aside<Lanes>,
@@ -217,6 +219,7 @@ impl Node {
             clients: Aside::default(),
             programs: Programs::new(config.programs().len()),
             shot: None,
+            alarms: Vec::new(),
             carriers: alloc::vec![Carrier::Up; config.media().len()],
             drops: Aside::default(),
             lanes: Aside(lanes),

@@ -17,6 +17,7 @@ use crate::deadlines::Deadlines;
 use crate::delivery::Sender;
 use crate::digest::{Constant, Derived};
 use crate::drop_reason::DropKind;
+use crate::ids::OpId;
 use crate::input::{Carrier, LoadAverage};
 use crate::mark::Aside;
 use crate::membership::{Lifecycle, NodeTable, Sent};
@@ -57,6 +58,7 @@ pub(crate) struct Parts {
     clients: Aside<Clients>,
     programs: Programs,
     shot: Option<Shot>,
+    alarms: Vec<OpId>,
     carriers: Vec<Carrier>,
     drops: Aside<BTreeMap<DropKind, traffic::Drops>>,
     lanes: Aside<Lanes>,
@@ -93,6 +95,7 @@ impl Parts {
             clients,
             programs,
             shot,
+            alarms,
             carriers,
             drops,
             lanes,
@@ -125,6 +128,7 @@ impl Parts {
             clients,
             programs,
             shot,
+            alarms,
             carriers,
             drops,
             lanes,
@@ -168,6 +172,7 @@ impl Parts {
             clients,
             programs,
             shot,
+            alarms,
             carriers,
             drops,
             lanes,
@@ -199,6 +204,7 @@ impl Parts {
             clients,
             programs,
             shot,
+            alarms,
             carriers,
             drops,
             lanes,

@@ -42,6 +42,8 @@ pub enum Kind {
     Fence,
     /// [`Action::CeaseFire`].
     CeaseFire,
+    /// [`Action::Alarm`].
+    Alarm,
 }
 
 impl Kind {
@@ -66,6 +68,7 @@ impl Kind {
             Action::Reboot => Kind::Reboot,
             Action::Fence { .. } => Kind::Fence,
             Action::CeaseFire { .. } => Kind::CeaseFire,
+            Action::Alarm { .. } => Kind::Alarm,
         }
     }
 
@@ -90,6 +93,7 @@ impl Kind {
             Kind::Reboot => "Reboot",
             Kind::Fence => "Fence",
             Kind::CeaseFire => "CeaseFire",
+            Kind::Alarm => "Alarm",
         }
     }
 }

@@ -418,7 +418,9 @@ fn output_without_end_is_seen() {
 #[test]
 fn a_confirmation_is_looked_up_in_the_truth() {
     let takeover = |fenced: bool, power: crate::ground::Power| {
-        let text = format!("{PAIR}at 15 crash h1\nat 30 step-clock h2 0\nend 31\n");
+        // Nobody takes anything by itself.
+        let pair = PAIR.replace("boot", "set ownership at-most-one\nboot");
+        let text = format!("{pair}at 15 crash h1\nat 30 step-clock h2 0\nend 31\n");
         let lie = instead_of_steps(move |moment, tell| {
             let mut ground = moment.ground.clone();
             ground.set_power(moment.now, 0, power);

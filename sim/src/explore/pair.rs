@@ -281,7 +281,9 @@ impl Pair {
                 Action::Report(event) => watch.said(host, &event),
                 Action::Exit(_) => wrong("ends on its own"),
                 Action::Reboot => wrong("reboots although everything stops"),
-                Action::Fence { .. } | Action::CeaseFire { .. } => wrong("resets machines without a device"),
+                Action::Fence { .. } | Action::CeaseFire { .. } | Action::Alarm { .. } => {
+                    wrong("resets machines without a device")
+                }
                 Action::Reply { .. } => wrong("answers a client that asked nothing"),
                 Action::ArmTimer { .. } | Action::FireArp { .. } | Action::Door(_) | Action::Entrust { .. } => {}
                 Action::Tell { .. } | Action::Allow { .. } | Action::Dismiss { .. } => wrong("talks to nobody"),

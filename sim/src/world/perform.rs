@@ -75,7 +75,8 @@ impl World {
             | Action::Allow { .. }
             | Action::Dismiss { .. }
             | Action::StartProgram { .. }
-            | Action::StopProgram { .. } => {}
+            | Action::StopProgram { .. }
+            | Action::Alarm { .. } => {}
         }
     }
 

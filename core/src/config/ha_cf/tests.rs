@@ -108,6 +108,7 @@ fn good_values_are_accepted_and_bad_ones_refused() {
         ("stonith_limit", &["30"], &["-1"]),
         ("takeover", &["manual", "automatic"], &["never"]),
         ("takeover_delay", &["10"], &["soon"]),
+        ("takeover_alarm", &["/usr/local/sbin/wake"], &["wake"]),
         ("watchdog", &["/dev/watchdog"], &[]),
     ] {
         let is_error = |code: &String| code.starts_with('E');

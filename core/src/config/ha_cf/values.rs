@@ -12,6 +12,15 @@ use crate::membership::START_GRACE;
 use crate::wire::{Algorithm, Compression, MsgFormat};
 
 impl Draft {
+    fn alarm(&self, report: &mut Report) -> Option<alloc::string::String> {
+        let program = self.text("takeover_alarm")?;
+        if !program.starts_with('/') {
+            let message = format_args!("the program of takeover_alarm, [{program}], is no absolute path");
+            report.advise(Code::ProgramPath, self.span("takeover_alarm"), message, "write its path from the root");
+        }
+        Some(program)
+    }
+
     fn failback(&self, managed: bool, report: &mut Report) -> Failback {
         let on = Failback::On;
         if let Some(nice) = self.given.get("nice_failback") {
@@ -72,6 +81,7 @@ impl Draft {
                 devices: self.devices.clone(),
                 manual: self.is("takeover", "manual"),
                 takeover_delay: self.time("takeover_delay").unwrap_or_default(),
+                alarm: self.alarm(report),
                 delay: self.time("stonith_delay"),
                 limit: self.time("stonith_limit"),
             },
