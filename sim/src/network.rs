@@ -145,7 +145,8 @@ impl Lost {
 
 impl Network {
     pub(crate) fn new(seed: u64, hosts: &[HostPlan], rules: &[NetRule]) -> Network {
-        let ports = |host: &HostPlan| host.config.media().iter().map(|medium| port(&medium.kind, &host.peers)).collect();
+        let ports =
+            |host: &HostPlan| host.config.media().iter().map(|medium| port(&medium.kind, &host.peers)).collect();
         let ports: Vec<Vec<Port>> = hosts.iter().map(ports).collect();
         let media = ports.iter().map(Vec::len).max().unwrap_or(0);
         let mut links = Vec::new();

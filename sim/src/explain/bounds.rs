@@ -3,6 +3,7 @@
 use super::Brief;
 use super::experiments::Kind;
 use super::outcome::{Merged, Outcome};
+use hb_core::config::care::ADDRESS_LIMIT;
 use hb_core::config::{Config, Limits, Resource};
 use hb_core::ids::GroupId;
 use std::time::Duration;
@@ -43,20 +44,20 @@ pub(super) fn bounds(config: &Config, groups: &[String], outcomes: &[Outcome]) -
         bound(
             "power loss to another node serving",
             Some(deadtime + starts),
-            format!("deadtime, and starts {}", Brief(starts)),
+            format!("deadtime, starts {}", Brief(starts)),
             served(&[Kind::Crash]),
         ),
         bound(
             "a start alone",
             Some(timing.initdead() + starts),
-            format!("initdead, and starts {}", Brief(starts)),
+            format!("initdead, starts {}", Brief(starts)),
             served(&[Kind::StartAlone]),
         ),
-        bound("a start together", None, "some heartbeats, and starts".to_owned(), served(&[Kind::StartTogether])),
+        bound("a start together", None, "some heartbeats, starts".to_owned(), served(&[Kind::StartTogether])),
         bound(
             "stop in order to another node serving",
             Some(stops + starts),
-            format!("stops {}, and starts {}", Brief(stops), Brief(starts)),
+            format!("stops {}, starts {}", Brief(stops), Brief(starts)),
             served(&[Kind::Stop]),
         ),
         bound("daemon killed to another node serving", None, "guard, stops, starts".to_owned(), served(&[Kind::Kill])),
@@ -67,19 +68,23 @@ pub(super) fn bounds(config: &Config, groups: &[String], outcomes: &[Outcome]) -
     all.push(bound(
         "a node that is not heard has given up",
         Some(give_up + release),
-        format!("notices within {}, and stops {}", Brief(give_up), Brief(release)),
+        format!("notices in {}, stops {}", Brief(give_up), Brief(release)),
         released,
     ));
     let overlap = fates(&[Kind::Heal, Kind::Return]).map(|group| group.overlap).max().filter(|it| !it.is_zero());
     if overlap.is_some() {
-        all.push(bound("two owners meet until one is left", None, "two heartbeats, and stops".to_owned(), overlap));
+        all.push(bound(
+            "link whole until one owner is left",
+            None,
+            "a heartbeat, a verdict, stops".to_owned(),
+            overlap,
+        ));
     }
     for (id, group) in (0..).map(GroupId).zip(config.groups()) {
         let limits = config.limits(id);
-        let scripts = group.resources.iter().filter(|resource| matches!(resource, Resource::Script(_))).count();
-        if scripts > 0 {
-            let from = format!("script_limit start {}, {scripts} in it", Brief(limits.start));
-            let step = format!("start scripts of {}", groups[usize::from(id.0)]);
+        if group.resources.iter().any(|resource| matches!(resource, Resource::Script(_))) {
+            let from = format!("status {}, start {} (script_limit)", Brief(limits.status), Brief(limits.start));
+            let step = format!("start of {}", groups[id.index()]);
             all.push(bound(&step, Some(part(&limits, &group.resources, Part::Start)), from, None));
         }
     }
@@ -92,7 +97,7 @@ enum Part {
     Stop,
 }
 
-/// The scripts of one group, one after the other; that of the slowest group, since groups start and stop beside each other.
+/// The resources of one group, one after the other; those of the slowest group, since groups start and stop beside each other.
 fn slowest(config: &Config, which: Part) -> Duration {
     let groups = (0..).map(GroupId).zip(config.groups());
     groups.map(|(id, group)| part(&config.limits(id), &group.resources, which)).max().unwrap_or_default()
@@ -100,7 +105,7 @@ fn slowest(config: &Config, which: Part) -> Duration {
 
 fn part(limits: &Limits, resources: &[Resource], which: Part) -> Duration {
     let of = |resource: &Resource| match (resource, which) {
-        (Resource::Address(_), _) => Duration::ZERO,
+        (Resource::Address(_), _) => ADDRESS_LIMIT,
         (Resource::Script(_), Part::Start) => limits.status + limits.start,
         (Resource::Script(_), Part::Stop) => limits.stop,
     };

@@ -125,10 +125,11 @@ impl Cluster {
             let takes = super::Brief(script_time);
             self.assumptions.push(format!("every script starts and stops within {takes} (--script-time)"));
         }
-        let lacks_interface = config.groups().iter().flat_map(|group| &group.resources).any(|resource| match resource {
-            Resource::Address(address) => address.interface.is_none(),
-            Resource::Script(_) => false,
-        });
+        let lacks_interface =
+            config.groups().iter().flat_map(|group| &group.resources).any(|resource| match resource {
+                Resource::Address(address) => address.interface.is_none(),
+                Resource::Script(_) => false,
+            });
         if lacks_interface {
             self.assumptions.push("clients of an address without an interface come over eth0".to_owned());
         }

@@ -142,7 +142,7 @@ impl Maker<'_> {
             self.add(Chapter::Nodes, vec![crash, back]);
             let stop = (format!("{name} is stopped in order"), Kind::Stop, vec![Event::Stop(node)]);
             self.add(Chapter::Nodes, vec![stop]);
-            let kill = (format!("the daemon of {name} is killed"), Kind::Kill, vec![Event::Kill(node)]);
+            let kill = (format!("{name}'s daemon is killed"), Kind::Kill, vec![Event::Kill(node)]);
             self.add(Chapter::Nodes, vec![kill]);
         }
         let count = self.cluster.names.len();
@@ -202,10 +202,11 @@ impl Maker<'_> {
         let count = self.cluster.names.len();
         let pairs = (0..count).flat_map(|one| (one + 1..count).map(move |other| (one, other)));
         for (one, other) in pairs.filter(|_| count <= PAIRS_MAX) {
-            let ways = |act: fn(usize, usize, Option<String>) -> Event| vec![act(one, other, None), act(other, one, None)];
+            let ways =
+                |act: fn(usize, usize, Option<String>) -> Event| vec![act(one, other, None), act(other, one, None)];
             let names = [one, other].map(|node| self.cluster.names[node].clone()).join(" and ");
             let (cut, heal) = (ways(Event::Block), ways(Event::Open));
-            let what = (format!("{names} lose each other"), Kind::Deaf, cut);
+            let what = (format!("{names} cut apart"), Kind::Deaf, cut);
             self.add(Chapter::Links, vec![what, ("they hear each other again".to_owned(), Kind::Heal, heal)]);
         }
     }

@@ -34,13 +34,11 @@ pub use outcome::{Merged, Outcome};
 pub use tell::text;
 
 use cluster::Cluster;
-use hb_core::config::{Config, Diagnostic};
+use hb_core::config::{Config, Diagnostic, Group, Resource};
 use hb_core::ids::GroupId;
 use std::fmt;
 use std::time::Duration;
 
-/// Nodes that may share groups (docs/ownership.md); beyond that nothing is promised, and so nothing explained.
-const NODES_MAX: usize = 16;
 /// More heartbeats of one node than in any cluster that somebody runs; simulating them would take minutes.
 const HEARTBEATS_MAX: u128 = 20_000;
 
@@ -89,9 +87,6 @@ pub enum Unexplained {
     /// There is nobody to take anything over.
     #[error("{0} is the only node: it runs every group while it lives, and there is nothing else to explain")]
     OneNode(String),
-    /// More nodes than can share groups.
-    #[error("{0} nodes: groups are shared by at most {NODES_MAX}, so that there is no behaviour to explain")]
-    TooManyNodes(usize),
     /// Nothing is managed.
     #[error("haresources has no groups: nothing is started anywhere, and there is nothing to explain")]
     NoGroups,
@@ -142,7 +137,7 @@ pub fn explain(
     } else {
         Advice::default()
     };
-    let groups = short_names(config.groups().iter().map(|group| group.key.as_str()).collect());
+    let groups = short_names(config.groups());
     let ids = (0..).map(GroupId).take(config.groups().len());
     Ok(Explanation {
         bounds: bounds::bounds(&config, &groups, &outcomes),
@@ -162,19 +157,19 @@ pub fn explain(
 fn refuse(config: &Config) -> Result<(), Unexplained> {
     match (config.nodes().len(), config.groups().len()) {
         (1, _) => Err(Unexplained::OneNode(config.local_name().to_owned())),
-        (nodes, _) if nodes > NODES_MAX => Err(Unexplained::TooManyNodes(nodes)),
         (_, 0) => Err(Unexplained::NoGroups),
         _ => Ok(()),
     }
 }
 
-/// Of an address the part before `/` will do, if no other group has it.
-fn short_names(keys: Vec<&str>) -> Vec<String> {
-    let short = |key: &str| key.split('/').next().unwrap_or_default().to_owned();
-    let is_unique = |name: &str| keys.iter().filter(|key| short(key) == name).count() == 1;
-    keys.iter()
-        .map(|key| Some(short(key)).filter(|name| !name.is_empty() && is_unique(name)).unwrap_or((*key).into()))
-        .collect()
+/// A group by its address alone, if no other group begins with it.
+fn short_names(groups: &[Group]) -> Vec<String> {
+    let short = |group: &Group| match group.resources.first() {
+        Some(Resource::Address(address)) => address.address.to_string(),
+        _ => group.key.clone(),
+    };
+    let is_unique = |name: &str| groups.iter().filter(|group| short(group) == name).count() == 1;
+    groups.iter().map(|group| Some(short(group)).filter(|name| is_unique(name)).unwrap_or(group.key.clone())).collect()
 }
 
 /// A span as people read it: three figures will do.
@@ -200,4 +195,21 @@ impl fmt::Display for Brief {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_three_figures_or_so() {
+        for (micros, text) in [
+            (0, "0 s"),
+            (300, "0.3 ms"),
+            (45_900, "45 ms"),
+            (2_990_000, "2.99 s"),
+            (20_000_000, "20 s"),
+            (10_030_000, "10.03 s"),
+            (360_000_000, "360 s"),
+        ] {
+            assert_eq!(Brief(Duration::from_micros(micros)).to_string(), text);
+        }
+    }
+}

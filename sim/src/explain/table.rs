@@ -1,8 +1,8 @@
 //! Outcomes and bounds as tables, a hundred columns wide whatever the terminal, so that they can be kept and compared.
 
+use super::Kind;
 use super::outcome::{Merged, Outcome};
 use super::{Bound, Brief, Chapter, Explanation};
-use super::Kind;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width};
 
@@ -56,7 +56,11 @@ fn words(explanation: &Explanation, merged: &Merged) -> [String; 4] {
 /// Nodes as people read them.
 pub(super) fn place(explanation: &Explanation, nodes: &[usize]) -> String {
     let names: Vec<&str> = nodes.iter().map(|node| explanation.nodes[*node].as_str()).collect();
-    if names.is_empty() { "nobody".to_owned() } else { names.join(" and ") }
+    match names.as_slice() {
+        [] => "nobody".to_owned(),
+        [first @ .., before, last] if !first.is_empty() => format!("{}, {before} and {last}", first.join(", ")),
+        few => few.join(" and "),
+    }
 }
 
 /// The names of groups; `all` if there are several and these are all.

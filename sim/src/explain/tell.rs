@@ -9,8 +9,14 @@ use hb_core::Decision;
 use hb_core::config::Failback;
 use std::fmt::Write as _;
 
-/// So many prices of a line are named; the rest is counted.
-const PRICES_MAX: usize = 4;
+/// So many prices of one kind are named; the rest is counted.
+const PRICES_MAX: usize = 6;
+
+const COLUMNS: &str = "In the tables: dead, the last verdict that a silent node is dead; serves, a node that did not run the \
+                       group has all of it; outage, the longest time without all of the group on some node, or without \
+                       an answer from its address.";
+const LINKS: &str = "A link that fails and a node that is cut off lose their cables, and with them the clients that come by \
+                     these; where heartbeats are not heard or nodes are cut apart, clients still reach everybody.";
 
 /// The whole explanation, for people.
 pub fn text(explanation: &Explanation) -> String {
@@ -22,19 +28,24 @@ pub fn text(explanation: &Explanation) -> String {
 
 fn tell(explanation: &Explanation, out: &mut String) -> std::fmt::Result {
     head(explanation, out)?;
-    for (chapter, title) in [
-        (Chapter::Start, "Where each group starts"),
-        (Chapter::Nodes, "What the loss of a node does"),
-        (Chapter::Links, "What the loss of a link does"),
+    for (chapter, title, legend) in [
+        (Chapter::Start, "Where each group starts", ""),
+        (Chapter::Nodes, "What the loss of a node does", ""),
+        (Chapter::Links, "What the loss of a link does", LINKS),
     ] {
-        writeln!(out, "\n{title}\n{}", table::outcomes(explanation, chapter))?;
+        writeln!(out, "\n{title}")?;
+        if !legend.is_empty() {
+            paragraph(out, "", legend)?;
+        }
+        writeln!(out, "{}", table::outcomes(explanation, chapter))?;
         for (events, sentence) in said(explanation, chapter) {
             paragraph(out, "- ", &format!("{}: {sentence}", events.join(", ")))?;
         }
     }
     writeln!(out, "\nHow long each step takes at most\n{}", table::bounds(&explanation.bounds))?;
     owners(explanation, out)?;
-    let violations = explanation.outcomes.iter().flat_map(|outcome| outcome.violations.iter().map(move |it| (outcome, it)));
+    let violations =
+        explanation.outcomes.iter().flat_map(|outcome| outcome.violations.iter().map(move |it| (outcome, it)));
     for (number, (outcome, violation)) in violations.enumerate() {
         if number == 0 {
             writeln!(out, "\nProperties that did not hold: these are mistakes of Heartbeat, please report them")?;
@@ -62,12 +73,16 @@ fn head(explanation: &Explanation, out: &mut String) -> std::fmt::Result {
         policy(explanation),
     );
     paragraph(out, "", &text)?;
+    let often = match phases {
+        1 => "once".to_owned(),
+        more => format!("{more} times, begun at different moments between two heartbeats"),
+    };
     let text = format!(
-        "Found by running these files on every node in the simulator, each experiment {phases} times, begun at different \
-         moments between two heartbeats. Times count from the event and are the longest of all runs; the network is \
+        "Found by running these files on every node in the simulator, each experiment {often}. Times count from the event and are the longest of all runs; the network is \
          quick, loses nothing, and everything works that is not said to fail."
     );
     paragraph(out, "", &text)?;
+    paragraph(out, "", COLUMNS)?;
     for assumption in &explanation.assumptions {
         paragraph(out, "", &format!("Assumed: {assumption}."))?;
     }
@@ -118,28 +133,27 @@ pub(super) fn sentences(explanation: &Explanation, outcome: &Outcome) -> Vec<Str
 fn sentence(explanation: &Explanation, merged: &Merged, group: &str) -> Vec<String> {
     let told = &merged.told;
     let name = |node: usize| explanation.nodes[node].as_str();
-    let reason = |wanted: Decision, is_old: bool| {
-        let of = |(node, decision, _): &&(usize, Decision, String)| *decision == wanted && told.had.contains(node) == is_old;
-        told.reasons.iter().find(of).map(|(node, _, why)| (*node, why.as_str()))
-    };
+    let is_crowded = !told.overlap.is_zero();
     let mut all = Vec::new();
-    if !told.overlap.is_zero() {
-        let ends = if merged.overlap_lasts { "from then on".to_owned() } else { format!("for {}", Brief(merged.overlap)) };
-        let begin = match reason(Decision::Acquire, false) {
-            Some((node, why)) => format!("{} starts {group} ({why})", name(node)),
-            None => format!("{group} runs"),
-        };
-        let stays = if told.had.len() > 1 {
-            format!("{group} has two owners until one has given way")
-        } else {
-            format!("{begin} while it still runs on {}: two owners", place(explanation, &told.had))
-        };
-        all.push(format!("{stays}, {ends}"));
-    } else if let Some((node, why)) = reason(Decision::Acquire, false) {
-        all.push(format!("{} starts {group}: {why}", name(node)));
+    if is_crowded {
+        let taken = told.reasons.iter().find(|(node, what, _)| *what == Decision::Acquire && !told.had.contains(node));
+        let ends =
+            if merged.overlap_lasts { "from then on".to_owned() } else { format!("for {}", Brief(merged.overlap)) };
+        let on = place(explanation, &told.had);
+        all.push(match taken {
+            _ if told.had.len() > 1 => format!("{group} has two owners until one has given way, {ends}"),
+            Some((node, _, why)) => {
+                format!("{} starts {group} ({why}) while it still runs on {on}: two owners, {ends}", name(*node))
+            }
+            None => format!("{group} runs on another node, too, while it still runs on {on}, {ends}"),
+        });
     }
-    if let Some((node, why)) = reason(Decision::Release, true) {
-        all.push(format!("{} gives {group} up: {why}", name(node)));
+    for (node, what, why) in &told.reasons {
+        match what {
+            Decision::Acquire if !is_crowded => all.push(format!("{} starts {group}: {why}", name(*node))),
+            Decision::Release => all.push(format!("{} gives {group} up: {why}", name(*node))),
+            Decision::Acquire | Decision::Keep => {}
+        }
     }
     if told.has.is_empty() {
         all.push(format!("{group} runs nowhere{}", obstacles(explanation, &told.obstacles)));
@@ -227,7 +241,12 @@ fn overlap(outcome: &Outcome) -> (Vec<usize>, std::time::Duration) {
 fn advice(explanation: &Explanation, trial: &Trial, out: &mut String) -> std::fmt::Result {
     let what = |experiments: &[usize]| {
         let first = |at: &usize| explanation.outcomes.iter().find(|outcome| outcome.experiment == *at);
-        experiments.iter().filter_map(first).map(|outcome| format!("\"{}\"", outcome.what)).collect::<Vec<_>>().join(", ")
+        experiments
+            .iter()
+            .filter_map(first)
+            .map(|outcome| format!("\"{}\"", outcome.what))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     let rest = if trial.leaves.is_empty() {
         "no group had two owners any more".to_owned()
@@ -241,26 +260,40 @@ fn advice(explanation: &Explanation, trial: &Trial, out: &mut String) -> std::fm
     paragraph(out, "  ", &format!("Price: {prices}."))
 }
 
+/// What is worse with a line: first what stays down, then what is missed for longer.
 fn prices(explanation: &Explanation, prices: &[Price]) -> Option<String> {
-    let mut told: Vec<String> = Vec::new();
+    let mut down: Vec<(String, Vec<String>)> = Vec::new();
+    let mut longer: Vec<String> = Vec::new();
     for price in prices {
-        let before = Brief(price.before);
-        let now = match price.now {
-            Some(now) => format!("is missed for {} (without the line {before})", Brief(now)),
-            None => format!("stays down (without the line it is missed for {before})"),
+        let is_alike = |it: &&Price| (&it.what, it.now, it.before) == (&price.what, price.now, price.before);
+        let alike: Vec<usize> = prices.iter().filter(is_alike).map(|price| price.group).collect();
+        let names = match groups(explanation, &alike) {
+            all if all == "all" => "every group".to_owned(),
+            names => names,
         };
-        let alike = prices.iter().filter(|it| it.what == price.what && it.now == price.now && it.before == price.before);
-        let names = groups(explanation, &alike.map(|price| price.group).collect::<Vec<_>>());
-        let text = format!("after \"{}\" {} {now}", price.what, if names == "all" { "every group" } else { &names });
-        if !told.contains(&text) {
-            told.push(text);
+        let event = format!("\"{}\"", price.what);
+        let Some(now) = price.now else {
+            match down.iter_mut().find(|(known, _)| *known == names) {
+                Some((_, events)) if events.contains(&event) => {}
+                Some((_, events)) => events.push(event),
+                None => down.push((names, vec![event])),
+            }
+            continue;
+        };
+        let text = format!("{names} is missed for {} instead of {} after {event}", Brief(now), Brief(price.before));
+        if !longer.contains(&text) {
+            longer.push(text);
         }
     }
-    let more = told.len().saturating_sub(PRICES_MAX);
-    told.truncate(PRICES_MAX);
-    if more > 0 {
-        told.push(format!("and {more} more like these (--json has all)"));
-    }
+    let few = |mut all: Vec<String>| {
+        let more = all.len().saturating_sub(PRICES_MAX);
+        all.truncate(PRICES_MAX);
+        all.extend((more > 0).then(|| format!("{more} more (--json has all)")));
+        all.join(", ")
+    };
+    let down = down.into_iter().map(|(names, events)| format!("{names} stays down after {}", few(events)));
+    let mut told: Vec<String> = down.collect();
+    told.extend(Some(few(longer)).filter(|text| !text.is_empty()));
     (!told.is_empty()).then(|| told.join("; "))
 }
 
