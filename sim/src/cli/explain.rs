@@ -21,8 +21,8 @@ pub(super) struct ExplainArgs {
     /// How long every script takes to start or stop, in seconds; its time limit still counts.
     #[arg(long, value_name = "SECONDS", default_value = "0.02", value_parser = seconds)]
     script_time: Duration,
-    /// How often each experiment runs, each time a little later between two heartbeats [default: 8, in clusters of more
-    /// than three nodes fewer].
+    /// How often each experiment runs, each time a little later between two heartbeats [default: 8; 4 with more than
+    /// three nodes, 1 with more than six].
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = clap::value_parser!(u32).range(0..=1000))]
     phases: u32,
 }

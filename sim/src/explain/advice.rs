@@ -1,7 +1,7 @@
 //! Lines of ha.cf that prevent two owners: each is added, everything is run again, and what has changed is told.
 
 use super::cluster::Cluster;
-use super::experiments::Experiment;
+use super::experiments::{Experiment, Kind};
 use super::files::Files;
 use super::outcome::{self, Merged, Outcome};
 use hb_core::config::Diagnostic;
@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// Outages that are longer by less than this are as long as before.
 const AS_LONG: Duration = Duration::from_millis(250);
+/// In clusters of more nodes only the experiments that had two owners are made again, and power failures for the price.
+const ALL_AGAIN_MAX: usize = 6;
 
 /// What prevents two owners.
 #[derive(Clone, Debug, Default)]
@@ -98,6 +100,11 @@ pub(super) fn advise(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Advice {
     let crowded = overlapping(before);
+    let is_asked = |at: &usize| {
+        let price = experiments[*at].stages.first().is_some_and(|stage| stage.kind == Kind::Crash);
+        cluster.names.len() <= ALL_AGAIN_MAX || crowded.contains(at) || price
+    };
+    let wanted: BTreeSet<usize> = (0..experiments.len()).filter(is_asked).collect();
     let runs = experiments.len() as u64 * u64::from(phases);
     let (mut advice, mut begun) = (Advice::default(), runs);
     for Candidate { line, cluster: with_line, refused } in candidates {
@@ -110,7 +117,7 @@ pub(super) fn advise(
             continue;
         };
         debug_assert_eq!(with_line.names, cluster.names);
-        let suite = outcome::suite(&with_line, experiments, phases, &|done| progress(begun + done));
+        let suite = outcome::suite(&with_line, experiments, &wanted, phases, &|done| progress(begun + done));
         begun += runs;
         match suite {
             Ok(after) => {

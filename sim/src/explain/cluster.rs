@@ -76,7 +76,11 @@ impl Cluster {
         for (interface, peers) in lines {
             let named = |peer: &str| self.names.iter().position(|name| name.eq_ignore_ascii_case(peer));
             if peers.iter().all(|peer| named(peer).is_some()) {
-                all.iter_mut().for_each(|of| of.extend(peers.iter().filter_map(|it| Some(((*it).into(), named(it)?)))));
+                let hosts: Vec<(String, usize)> =
+                    peers.iter().filter_map(|peer| Some(((*peer).to_owned(), named(peer)?))).collect();
+                for of in &mut all {
+                    of.extend(hosts.iter().cloned());
+                }
                 continue;
             }
             let is_of_one_node = peers.len() + 1 == nodes;

@@ -123,14 +123,15 @@ pub fn explain(
     let phases = match (options.phases, cluster.names.len()) {
         (0, ..=3) => 8,
         (0, 4..=6) => 4,
-        (0, _) => 2,
+        (0, _) => 1,
         (phases, _) => phases,
     };
     let experiments = experiments::all(&cluster);
     let candidates = advice::candidates(files, &cluster, options.script_time);
     let suites = 1 + candidates.iter().filter(|candidate| candidate.cluster.is_some()).count() as u64;
+    let every = (0..experiments.len()).collect();
     let runs = experiments.len() as u64 * u64::from(phases);
-    let outcomes = outcome::suite(&cluster, &experiments, phases, &|done| progress(done, runs * suites))?;
+    let outcomes = outcome::suite(&cluster, &experiments, &every, phases, &|done| progress(done, runs * suites))?;
     let is_overlapping = outcomes.iter().any(Outcome::has_overlap);
     let advice = if is_overlapping {
         advice::advise(candidates, &cluster, &experiments, phases, &outcomes, &|done| progress(done, runs * suites))

@@ -5,6 +5,7 @@ use super::cluster::Cluster;
 use super::experiments::{Chapter, Experiment, Kind};
 use super::measure::{self, Fate, Seen};
 use rayon::prelude::*;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -99,15 +100,16 @@ impl Merged {
     }
 }
 
-/// Runs all experiments, each so often; `progress` is told how many runs are done.
+/// Runs those experiments that are `wanted`, each so often; `progress` is told how many runs are done.
 pub(super) fn suite(
     cluster: &Cluster,
     experiments: &[Experiment],
+    wanted: &BTreeSet<usize>,
     phases: u32,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<Outcome>, Unexplained> {
     let done = AtomicU64::new(0);
-    let jobs: Vec<(usize, u32)> = (0..experiments.len()).flat_map(|at| (0..phases).map(move |it| (at, it))).collect();
+    let jobs: Vec<(usize, u32)> = wanted.iter().flat_map(|at| (0..phases).map(move |it| (*at, it))).collect();
     // In the order of the jobs, whoever runs them.
     let seen: Vec<Result<Vec<Seen>, Vec<String>>> = jobs
         .par_iter()

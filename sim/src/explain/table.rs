@@ -24,7 +24,7 @@ pub(super) fn classes(explanation: &Explanation, outcome: &Outcome) -> Vec<Class
     for (group, merged) in outcome.groups.iter().enumerate() {
         let mut words = words(explanation, merged);
         if is_untouched && outcome.groups.len() > 1 {
-            words[0] = "as before".to_owned();
+            "as before".clone_into(&mut words[0]);
         }
         match classes.iter_mut().find(|class| class.words == words) {
             Some(class) => class.groups.push(group),
@@ -35,8 +35,12 @@ pub(super) fn classes(explanation: &Explanation, outcome: &Outcome) -> Vec<Class
 }
 
 fn words(explanation: &Explanation, merged: &Merged) -> [String; 4] {
-    let had = place(explanation, &merged.had);
-    let ends: Vec<String> = merged.ends.iter().map(|end| place(explanation, end)).collect();
+    let place = |nodes: &[usize]| match names(explanation, nodes) {
+        names if names.is_empty() => "nobody".to_owned(),
+        names => names.join(", "),
+    };
+    let had = place(&merged.had);
+    let ends: Vec<String> = merged.ends.iter().map(|end| place(end)).collect();
     let ends = ends.join(" or ");
     let runs = if had == ends || merged.had.is_empty() { ends } else { format!("{had} → {ends}") };
     let or_dash = |is: bool, text: String| if is { text } else { "-".to_owned() };
@@ -46,16 +50,21 @@ fn words(explanation: &Explanation, merged: &Merged) -> [String; 4] {
         (_, true) => "lasts".to_owned(),
         (false, false) => or_dash(!merged.outage.is_zero(), Brief(merged.outage).to_string()),
     };
-    let overlap = match merged.overlap_lasts {
-        true => "yes".to_owned(),
-        false => or_dash(!merged.overlap.is_zero(), Brief(merged.overlap).to_string()),
+    let overlap = if merged.overlap_lasts {
+        "yes".to_owned()
+    } else {
+        or_dash(!merged.overlap.is_zero(), Brief(merged.overlap).to_string())
     };
     [runs, served, outage, overlap]
 }
 
+fn names<'a>(explanation: &'a Explanation, nodes: &[usize]) -> Vec<&'a str> {
+    nodes.iter().map(|node| explanation.nodes[*node].as_str()).collect()
+}
+
 /// Nodes as people read them.
 pub(super) fn place(explanation: &Explanation, nodes: &[usize]) -> String {
-    let names: Vec<&str> = nodes.iter().map(|node| explanation.nodes[*node].as_str()).collect();
+    let names = names(explanation, nodes);
     match names.as_slice() {
         [] => "nobody".to_owned(),
         [first @ .., before, last] if !first.is_empty() => format!("{}, {before} and {last}", first.join(", ")),
@@ -91,7 +100,7 @@ pub(super) fn outcomes(explanation: &Explanation, chapter: Chapter) -> String {
             (what, dead) = ("", String::new());
         }
     }
-    table.to_string()
+    table.trim_fmt()
 }
 
 /// The steps and their bounds.
@@ -104,7 +113,7 @@ pub(super) fn bounds(bounds: &[Bound]) -> String {
     for bound in bounds {
         table.add_row([bound.step.clone(), or_dash(bound.limit), or_dash(bound.measured), bound.from.clone()]);
     }
-    table.to_string()
+    table.trim_fmt()
 }
 
 /// An empty table; from column number `numbers` on there are numbers.

@@ -213,7 +213,7 @@ fn owners(explanation: &Explanation, out: &mut String) -> std::fmt::Result {
     if helps.is_empty() {
         writeln!(out, "\nNo single line that was tried prevents any of them.")?;
     } else {
-        writeln!(out, "\nA line of ha.cf that prevents it, found by running everything again with it")?;
+        writeln!(out, "\nA line of ha.cf that prevents it, found by running this again with it")?;
     }
     for trial in helps {
         advice(explanation, trial, out)?;
@@ -253,7 +253,8 @@ fn advice(explanation: &Explanation, trial: &Trial, out: &mut String) -> std::fm
     } else {
         format!("none after {}; still two after {}", what(&trial.prevents), what(&trial.leaves))
     };
-    paragraph(out, "- ", &format!("`{}`: {rest}.", trial.line))?;
+    let hint = if trial.line.starts_with("bcast ") { " (or another medium on a network of its own)" } else { "" };
+    paragraph(out, "- ", &format!("`{}`{hint}: {rest}.", trial.line))?;
     let Some(prices) = prices(explanation, &trial.prices) else {
         return paragraph(out, "  ", "Price: nothing was missed for longer than without it.");
     };
