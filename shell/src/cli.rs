@@ -176,6 +176,12 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         authkeys: Option<PathBuf>,
     },
+    /// Say what the configuration will do, before anything runs: where each group starts, what the loss of each node and link
+    /// does, how long each step takes, where two owners are possible and which line prevents it; needs `hbsim`.
+    ///
+    /// It runs the files in the simulator; what only this machine knows, such as its interfaces and scripts, is the matter of
+    /// `check`. Exit status 2 if the files have errors or there is nothing to explain.
+    Explain(why::ExplainArgs),
     /// Show what is in packets, and why they fail authentication.
     Decode(DecodeArgs),
     /// Show a failover on this machine: two daemons, a client, no root and no installation needed.
@@ -256,6 +262,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             let authkeys = authkeys.clone().unwrap_or_else(|| places.config_dir.join("authkeys"));
             why::run(&places.trace_dir(), &authkeys, group.as_deref())?
         }
+        Some(Command::Explain(args)) => why::explain(&places.config_dir, args)?,
         Some(Command::Decode(args)) => {
             decode::run(args, io::stdin().lock(), io::stdout().lock())?;
             0

@@ -4,21 +4,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use hb_core::config::{
-    Code, Config, Diagnostic, FileName, Medium, MediumKind, Program, Reading, Resource, ScriptClass, SourceText,
-    Sources, Span,
+    Code, Config, Diagnostic, FileName, Medium, MediumKind, Program, Reading, Resource, ScriptClass, Sources, Span,
 };
 
 use hb_core::trace::Text;
 
 use crate::ocf::{self, is_executable};
 use crate::render::{Paint, render};
+use crate::source::{self, displayable, masked, read_file};
 use crate::{accounts, fencing};
 
 /// Where 3.0.6 keeps its files.
@@ -26,9 +26,6 @@ pub const CONFIG_DIR: &str = "/etc/ha.d";
 
 /// Where scripts are looked for after resource.d of the configuration directory.
 pub(crate) const INIT_DIR: &str = "/etc/init.d";
-
-/// No more than this is read of a file, one byte more than the core accepts.
-const READ_MAX: u64 = (1 << 20) + 1;
 
 /// What the files of a directory say.
 #[derive(Debug)]
@@ -73,11 +70,9 @@ pub fn local_name(dir: &Path, node: Option<&str>) -> String {
 /// not manage resources has no haresources.
 pub fn load(dir: &Path, node: Option<&str>, manages: bool) -> Loaded {
     let local_name = local_name(dir, node);
-    let ha_cf = Source::read(&dir.join("ha.cf"), "config file");
-    let haresources = Source::read(&dir.join("haresources"), "resource file");
-    let authkeys = Source::read(&dir.join("authkeys"), "keyfile");
+    let [ha_cf, haresources, authkeys] = source::read(dir);
 
-    let Reading { config, mut diagnostics, media, groups, clients } = Config::read(&Sources {
+    let Reading { config, mut diagnostics, nodes: _, media, groups, clients } = Config::read(&Sources {
         local_name: &local_name,
         ha_cf: ha_cf.text(),
         haresources: (manages && haresources.problem.is_none()).then(|| haresources.text()),
@@ -92,11 +87,7 @@ pub fn load(dir: &Path, node: Option<&str>, manages: bool) -> Loaded {
             diagnostics.push(problem.clone());
         }
     }
-    if authkeys.mode & 0o044 != 0 {
-        let message = format!("Bad permissions on keyfile [{}], 600 recommended.", authkeys.name);
-        let problem = Diagnostic::new(Code::KeyfileMode, authkeys.name.clone(), Span::FILE, message);
-        diagnostics.push(problem.help(format!("run `chmod 600 {}`", authkeys.name)));
-    }
+    diagnostics.extend(authkeys.is_open_to_others());
     for medium in &media {
         diagnostics.extend(check_medium(medium, &ha_cf.name));
     }
@@ -144,50 +135,6 @@ pub fn load(dir: &Path, node: Option<&str>, manages: bool) -> Loaded {
 pub fn interfaces() -> Vec<String> {
     let Ok(found) = nix::net::if_::if_nameindex() else { return Vec::new() };
     found.iter().map(|interface| interface.name().to_string_lossy().into_owned()).collect()
-}
-
-/// One file, or why it could not be read.
-struct Source {
-    name: FileName,
-    bytes: Vec<u8>,
-    mode: u32,
-    problem: Option<Diagnostic>,
-}
-
-impl Source {
-    fn read(path: &Path, what: &str) -> Source {
-        let name = FileName(path.display().to_string());
-        match read_file(path) {
-            Ok((bytes, mode)) => Source { name, bytes, mode, problem: None },
-            Err(why) => {
-                let message = format!("Cannot open {what} [{name}]: {why}");
-                let problem = Diagnostic::new(Code::CannotOpen, name.clone(), Span::FILE, message);
-                let help = match what {
-                    "keyfile" => "create it with mode 600: `auth 1`, then `1 sha1 KEY`",
-                    "resource file" => "create it; an empty file means that no resources are managed",
-                    _ => "create it, or name another directory with --config-dir",
-                };
-                Source { name, bytes: Vec::new(), mode: 0, problem: Some(problem.help(help)) }
-            }
-        }
-    }
-
-    fn text(&self) -> SourceText<'_> {
-        SourceText { name: &self.name.0, bytes: &self.bytes }
-    }
-}
-
-fn read_file(path: &Path) -> io::Result<(Vec<u8>, u32)> {
-    // Opening a FIFO would wait for a writer.
-    let kind = fs::metadata(path)?.file_type();
-    if kind.is_fifo() || kind.is_socket() {
-        return Err(io::Error::other("not a file"));
-    }
-    let file = File::open(path)?;
-    let mode = file.metadata()?.permissions().mode();
-    let mut bytes = Vec::new();
-    file.take(READ_MAX).read_to_end(&mut bytes)?;
-    Ok((bytes, mode))
 }
 
 /// The name in the file nodeinfo, which overrides that of the machine (CLUSTER i.2).
@@ -306,46 +253,6 @@ fn no_account(kind: &str, name: &str, span: Span, file: &FileName) -> Diagnostic
     Diagnostic::new(Code::NoAccount, file.clone(), span, message).help("create it, or write another name or a number")
 }
 
-/// The text with a question mark for each byte that is not UTF-8, so that offsets stay.
-fn displayable(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().map(|_| '?'));
-    }
-    text
-}
-
-/// The text of a key file with a star for each byte that may belong to a secret.
-///
-/// Left are `auth` lines, numbers and methods. A second word without a third may be a key whose method was forgotten, and
-/// comments may hold old keys.
-fn masked(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for line in text.split_inclusive('\n') {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        let keep = match words.as_slice() {
-            ["auth", ..] => 2,
-            [_, "crc" | "md5" | "sha1", ..] | [_, _, _, ..] if !line.trim_start().starts_with('#') => 2,
-            [number, ..] if number.bytes().all(|byte| byte.is_ascii_digit()) => 1,
-            _ => 0,
-        };
-        let mut word = 0;
-        let mut in_word = false;
-        for c in line.chars() {
-            let blank = c.is_ascii_whitespace();
-            word += usize::from(!blank && !in_word);
-            in_word = !blank;
-            if blank || word <= keep {
-                safe.push(c);
-            } else {
-                safe.extend(std::iter::repeat_n('*', c.len_utf8()));
-            }
-        }
-    }
-    safe
-}
-
 /// `1 error`, `2 errors`.
 pub(crate) fn count(number: usize, one: &str, many: &str) -> impl Display {
     format!("{number} {}", if number == 1 { one } else { many })
@@ -354,19 +261,6 @@ pub(crate) fn count(number: usize, one: &str, many: &str) -> impl Display {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn secrets_of_the_key_file_are_not_shown() {
-        let text = "auth 1\r\n# 3 sha1 old\n1 sha1 geheim more\n2 geheim\n  4 sha256 größe\ngeheim\n";
-        let shown = masked(text);
-        assert_eq!(shown, "auth 1\r\n* * **** ***\n1 sha1 ****** ****\n2 ******\n  4 sha256 *******\n******\n");
-        assert_eq!(shown.len(), text.len());
-    }
-
-    #[test]
-    fn bytes_that_are_no_text_keep_their_number() {
-        assert_eq!(displayable(b"a\xff\xc3(\xe2\x82"), "a??(??");
-    }
 
     #[test]
     fn an_address_is_its_own_peer() {

@@ -31,6 +31,7 @@ pub mod recorder;
 mod refusals;
 pub mod render;
 pub mod script_env;
+pub mod source;
 pub mod status;
 pub mod store;
 mod sys;

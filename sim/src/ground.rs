@@ -392,6 +392,12 @@ impl Ground {
         self.clients.iter().filter(of_group).map(gap).max().unwrap_or_default()
     }
 
+    /// Whether some address of the group answers no client now.
+    pub fn is_silent(&self, group: usize) -> bool {
+        let has = |client: &&Client| client.resources.iter().any(|it| self.groups[group].resources.contains(it));
+        self.clients.iter().filter(has).any(|client| client.silent_since.is_some())
+    }
+
     /// Whether several hosts have something of some group.
     pub fn is_crowded(&self) -> bool {
         self.groups.iter().any(|group| group.crowded_since.is_some())

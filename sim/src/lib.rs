@@ -16,17 +16,22 @@
 //! | `replay/` | recordings of real daemons lived through again |
 //! | `search/` | random plans, the smallest that breaks a property, what was reached |
 //! | `run.rs`, `judge.rs`, `summary.rs` | a scenario run twice, judged, and told in a line a group |
+//! | `explain/` | what a real configuration will do: run, measured, and told |
 //! | `explore/` | every interleaving of a pair within a budget of faults, on a small state of its own |
 //! | `sweep/` | a grid of parameters, many seeds: measured, drawn, compared with theory |
 
 #[path = "../../shell/src/render.rs"]
 pub mod render;
 
+#[path = "../../shell/src/source.rs"]
+pub mod source;
+
 pub mod bench;
 pub mod check;
 mod clock;
 pub mod contact;
 mod engine;
+pub mod explain;
 pub mod explore;
 pub mod ground;
 mod host;

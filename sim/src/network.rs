@@ -8,12 +8,13 @@
 //! | `bcast` | every interface of that name, the sender's own included |
 //! | `mcast`, `mcast6` | those among them that joined the same group and port; the sender's own if it loops back |
 //! | `serial` | the first other host that has a device of that name: a null-modem cable; at the speed of its `baud` |
-//! | `ucast`, `ucast6` | the one host that has the address; hosts have the numbers 1, 2, ... as its last part |
+//! | `ucast`, `ucast6` | the one host that has the address; hosts have the numbers 1, 2, ... as its last part, unless [`HostPlan::peers`] has it |
 
 pub(crate) mod luck;
 
+use crate::plan::HostPlan;
 use crate::plan::net::{Change, Delay, Loss, NetRule, Ppm, Rate};
-use hb_core::config::{Config, MediumKind};
+use hb_core::config::MediumKind;
 use hb_core::ids::MediumId;
 use hb_core::time::Instant;
 use luck::Luck;
@@ -143,9 +144,10 @@ impl Lost {
 }
 
 impl Network {
-    pub(crate) fn new<'a>(seed: u64, configs: impl Iterator<Item = &'a Config>, rules: &[NetRule]) -> Network {
-        let ports: Vec<Vec<Port>> =
-            configs.map(|config| config.media().iter().map(|medium| port(&medium.kind)).collect()).collect();
+    pub(crate) fn new(seed: u64, hosts: &[HostPlan], rules: &[NetRule]) -> Network {
+        let ports =
+            |host: &HostPlan| host.config.media().iter().map(|medium| port(&medium.kind, &host.peers)).collect();
+        let ports: Vec<Vec<Port>> = hosts.iter().map(ports).collect();
         let media = ports.iter().map(Vec::len).max().unwrap_or(0);
         let mut links = Vec::new();
         for (from, of_host) in ports.iter().enumerate() {
@@ -384,7 +386,7 @@ impl Link {
     }
 }
 
-fn port(kind: &MediumKind) -> Port {
+fn port(kind: &MediumKind, peers: &[(String, usize)]) -> Port {
     let reach = match kind {
         MediumKind::Bcast { .. } => Reach::Broadcast,
         MediumKind::Mcast { group, port, loopback, .. } => {
@@ -397,8 +399,9 @@ fn port(kind: &MediumKind) -> Port {
         // It reaches no host; see `World::ping`.
         MediumKind::Ping { .. } | MediumKind::Ping6 { .. } | MediumKind::PingGroup { .. } => Reach::One(None),
         MediumKind::Ucast { peer, .. } | MediumKind::Ucast6 { peer, .. } => {
-            let number = peer.rsplit(['.', ':']).next().and_then(|part| part.parse::<usize>().ok());
-            Reach::One(number.and_then(|number| number.checked_sub(1)))
+            let named = peers.iter().find(|(name, _)| name == peer).map(|(_, host)| *host);
+            let number = || peer.rsplit(['.', ':']).next()?.parse::<usize>().ok()?.checked_sub(1);
+            Reach::One(named.or_else(number))
         }
     };
     Port { interface: kind.interface().unwrap_or_default().to_owned(), reach }

@@ -187,7 +187,7 @@ impl World {
             now,
             zero: now,
             hosts,
-            network: Network::new(seed, plan.configs(), &plan.net),
+            network: Network::new(seed, &plan.hosts, &plan.net),
             silent: BTreeSet::new(),
             ground,
             checks: check::all(plan),

@@ -110,6 +110,8 @@ pub struct Reading {
     pub config: Option<Config>,
     /// Every problem found, by file and place.
     pub diagnostics: Vec<Diagnostic>,
+    /// The nodes that could be read, errors or not: for whoever reads the files of a cluster without being one of its nodes.
+    pub nodes: Vec<NodeConfig>,
     /// The media that could be read, errors or not: for checks that only the machine can make.
     pub media: Vec<Medium>,
     /// The groups that could be read, errors or not.
@@ -318,6 +320,7 @@ impl Config {
         }
         let media = ha_cf.as_ref().map(|ha_cf| ha_cf.media.clone()).unwrap_or_default();
         let clients = ha_cf.as_ref().map(|ha_cf| ha_cf.clients.clone()).unwrap_or_default();
+        let nodes = nodes.to_vec();
         let (keyring, problems) = authkeys::parse(sources.authkeys);
         diagnostics.extend(problems);
 
@@ -333,7 +336,7 @@ impl Config {
             diagnostics.extend(report.finish());
             config = config.filter(|_| is_good(&diagnostics));
         }
-        Reading { config, diagnostics, media, groups, clients }
+        Reading { config, diagnostics, nodes, media, groups, clients }
     }
 
     /// Puts the parts together; every part that is missing has left an error.

@@ -5,6 +5,7 @@
 
 mod bench;
 mod digests;
+mod explain;
 mod explore;
 mod list;
 mod redact;
@@ -44,6 +45,8 @@ enum Command {
     Redact(redact::RedactArgs),
     /// Say what was decided about a group while a recording was made, and on what evidence.
     Why(why::WhyArgs),
+    /// Say what a configuration will do, before anything runs. Exit status 2 if its files have errors.
+    Explain(explain::ExplainArgs),
     /// List the scenarios that come with the program.
     List,
     /// Print what every scenario comes to as one number, the same on every machine and build.
@@ -62,6 +65,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Replay(args) => replay::main(&args),
         Command::Redact(args) => redact::main(&args),
         Command::Why(args) => why::main(&args),
+        Command::Explain(args) => explain::main(&args),
         Command::List => list::main(),
         Command::Digests => digests::main(),
         Command::Bench(args) => bench::main(&args),

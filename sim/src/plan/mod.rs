@@ -60,6 +60,8 @@ pub struct HostPlan {
     pub texts: [String; 3],
     /// What they say for this node.
     pub config: Config,
+    /// Which hosts have the addresses that its `ucast` lines name; a host's number is the last part of any other.
+    pub peers: Vec<(String, usize)>,
     /// Who runs there.
     pub kind: EngineKind,
     /// How much its clocks run ahead of the world's, in parts per million.

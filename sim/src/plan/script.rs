@@ -356,6 +356,7 @@ impl HostPlan {
         HostPlan {
             texts,
             config,
+            peers: Vec::new(),
             kind: EngineKind::Ours,
             drift_ppm: 0,
             wall_offset: 0,
