@@ -38,11 +38,13 @@ pub(crate) enum Timer {
     Standby,
     /// Our own `hb_takeover` was not answered.
     Takeover,
-    /// Try a failed stop again.
+    /// Ping nodes demand it, and have for a while: give groups up.
+    GiveUp,
     /// A rule of ownership may want something by time alone.
     Ownership,
     /// Claims that did not come are asked for.
     Claims,
+    /// Try a failed stop again.
     StopRetry(GroupId),
     /// Ask a resource of a running group whether it still runs.
     Monitor(GroupId),

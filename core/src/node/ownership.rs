@@ -35,6 +35,7 @@ impl Node {
         if !core::mem::replace(&mut self.ledger.rules, true) {
             self.leave_classes();
         }
+        self.note_reach();
         self.tell_whom_we_hear();
         let mut look = Look::default();
         let view = self.ownership_view(&mut look);
@@ -73,6 +74,7 @@ impl Node {
         if self.vigil == Vigil::Doubting {
             self.vigil = Vigil::Awake;
         }
+        self.leave_partner();
     }
 
     /// A 3.0.6 lives from now on: what runs here is held by the classic book (OWNERSHIP 6). Actions under way go on.
@@ -207,6 +209,11 @@ impl Node {
                 is_deaf: peer.contact.is_deaf,
                 offers_back: false,
                 is_fenced: peer.is_fenced,
+                reach: native::Reach {
+                    pings: told.and_then(|told| told.pings),
+                    since: peer.contact.reaches_since,
+                    again: None,
+                },
             }
         });
         let me = self.config.local();
@@ -216,7 +223,8 @@ impl Node {
             .map(|handover| handover.to)
             .collect();
         let peers: Vec<native::PeerView> = peers.collect();
-        let mut view = View { me, rank: rank(me), now: *self.now, phase, times: self.times(), peers, offering };
+        let (times, reach) = (self.times(), self.reach);
+        let mut view = View { me, rank: rank(me), now: *self.now, phase, times, peers, offering, reach };
         for peer in view.peers.iter_mut().filter(|peer| view.offering.has(peer.node)) {
             let mut claims = self.ledger.entries().iter().filter_map(|entry| entry.claim(peer.node));
             peer.offers_back = claims.any(|claim| claim.kept && claim.owns() && claim.successor == Some(me));
@@ -287,7 +295,6 @@ impl Node {
             doing,
             exclusion: self.config.exclusion(listed.map(|(id, _)| id)),
             failback: self.config.failback(),
-            is_isolated: false,
             memory: &entry.memory,
             claims: &entry.claims,
         })
@@ -488,6 +495,7 @@ impl Node {
                 Why::Deaf { node: self.name(node), silent: self.now.since(reach) }
             }
             Because::Lost(node) => Why::LostTo { node: self.name(node) },
+            Because::Reach(node) => self.why_reach(node),
         }
     }
 
@@ -503,6 +511,7 @@ impl Node {
             Some(Obstacle::Unsure(at)) => Why::Unheard { node: node(at) },
             Some(Obstacle::Duty(because)) => self.why_native(because),
             Some(Obstacle::AbleAgain) => Why::AbleAgain,
+            Some(Obstacle::CutOff(at)) => Why::CutOff { node: node(at) },
             Some(Obstacle::Unanswered(at)) => Why::Unanswered { node: node(at) },
             Some(Obstacle::Held(at) | Obstacle::Offered(at)) => Why::HeldBy { node: node(at) },
             Some(Obstacle::LeftTo(at) | Obstacle::Consented(at) | Obstacle::HandingOver(at)) => {

@@ -7,6 +7,7 @@ use super::dialect::Dialect;
 use super::hearing::Verdicts;
 use super::lateness::Vigil;
 use super::moves::Move;
+use super::partner::Partner;
 use super::{Boot, Node, resources, traffic};
 use crate::action::{Frame, StateFile};
 use crate::client::Clients;
@@ -18,11 +19,11 @@ use crate::digest::{Constant, Derived};
 use crate::drop_reason::DropKind;
 use crate::input::{Carrier, LoadAverage};
 use crate::mark::Aside;
-use crate::membership::{Lifecycle, NodeTable, Sent};
+use crate::membership::{Lifecycle, NodeSet, NodeTable, Sent};
 use crate::ping::PingTable;
 use crate::resource::classic::Book;
 use crate::resource::executor::Executor;
-use crate::resource::native::Ledger;
+use crate::resource::native::{Ledger, Reach};
 use crate::rng::Lanes;
 use crate::time::{Instant, UnixTime};
 use alloc::collections::BTreeMap;
@@ -48,6 +49,9 @@ pub(crate) struct Parts {
     sender: Sender,
     sent: Sent,
     told: Verdicts,
+    reach: Reach,
+    uncounted: Aside<NodeSet>,
+    partner: Partner,
     ledger: Ledger,
     moves: Vec<Move>,
     book: Book,
@@ -83,6 +87,9 @@ impl Parts {
             sender,
             sent,
             told,
+            reach,
+            uncounted,
+            partner,
             ledger,
             moves,
             book,
@@ -114,6 +121,9 @@ impl Parts {
             sender,
             sent,
             told,
+            reach,
+            uncounted,
+            partner,
             ledger,
             moves,
             book,
@@ -156,6 +166,9 @@ impl Parts {
             sender,
             sent,
             told,
+            reach,
+            uncounted,
+            partner,
             ledger,
             moves,
             book,
@@ -186,6 +199,9 @@ impl Parts {
             sender,
             sent,
             told,
+            reach,
+            uncounted,
+            partner,
             ledger,
             moves,
             book,

@@ -6,7 +6,6 @@
 const BAD_AUTH: &str =
     "needs the resource manager: a peer heard only with bad signatures lives, nothing is taken from it";
 const FENCING: &str = "needs the resource manager: stonith and stonith_host are refused";
-const IPFAIL: &str = "needs the resource manager: connectivity to ping nodes decides nothing yet (ipfail built in)";
 
 /// Name and reason.
 pub const PENDING: &[(&str, &str)] = &[
@@ -17,14 +16,6 @@ pub const PENDING: &[(&str, &str)] = &[
     ("P13", FENCING),
     ("P14", FENCING),
     ("P15", FENCING),
-    ("I1", IPFAIL),
-    ("I2", IPFAIL),
-    ("I2-on", IPFAIL),
-    ("I4", IPFAIL),
-    ("I5", IPFAIL),
-    ("I6", IPFAIL),
-    ("I7", IPFAIL),
-    ("I8", IPFAIL),
 ];
 
 /// What the scenario of that name waits for, if it is not met yet.
