@@ -28,8 +28,14 @@ impl Node {
         let (now, pings) = (*self.now, self.pings_reached());
         let Reach { pings: before, again, .. } = self.reach;
         if pings != before {
-            let again = if before == Some(0) { Some(now) } else { again };
-            self.reach = Reach { pings, since: now, again };
+            let was_cut_off = before == Some(0);
+            self.reach = Reach { pings, since: now, again: if was_cut_off { Some(now) } else { again } };
+            // Cable and ping node come back together: who meets another owner now did not serve meanwhile, and a judge must
+            // not go by what was said before.
+            if was_cut_off && self.hold_from_now() && self.ledger.version > 0 {
+                self.ledger.version = self.ledger.version.saturating_add(1);
+                self.say_ownership();
+            }
         }
         if pings.is_some() {
             self.tell_uncounted();

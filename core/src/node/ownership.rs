@@ -148,15 +148,21 @@ impl Node {
 
     /// We did not run for so long: who took a group over meanwhile has held it longer (OWNERSHIP 2).
     pub(super) fn hold_anew(&mut self, silent: core::time::Duration) {
-        let now = *self.now;
-        if silent < self.times().self_deadline {
-            return;
+        if silent >= self.times().self_deadline {
+            self.hold_from_now();
         }
+    }
+
+    /// What we held we held in vain; whether there is any.
+    pub(super) fn hold_from_now(&mut self) -> bool {
+        let (now, mut any) = (*self.now, false);
         for slot in 0..self.ledger.entries().len() {
             self.remember(slot, |memory| {
                 memory.own = memory.own.map(|own| Own { held: own.held.map(|_| now), ..own });
+                any |= memory.own.is_some_and(|own| own.held.is_some());
             });
         }
+        any
     }
 
     /// The preferred node is another life now: what an operator put elsewhere may go home when it is back (CLUSTER c.6).

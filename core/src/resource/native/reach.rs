@@ -8,7 +8,8 @@
 //!   them anew: a ping node that dies for all dies for each of them at another moment.
 //! - Going home waits for the same, so that a group does not follow a count that flaps.
 //! - *Cut off* is who reaches none at all. Where silence is proof enough (policy f) it starts nothing that a silent node may
-//!   run, and of two owners it is the one that releases: the silent one may well reach the outside (`start`, `conflict`).
+//!   run, and of two owners it is the one that releases: the silent one may well reach the outside (`start`, `conflict`). Its
+//!   time as an owner counts from when it reaches one again: cable and ping node often come back together.
 //!
 //! *Ours*: the original knows one partner, and moves classes of groups. Counts choose among nodes that are safe to choose;
 //! that nobody else runs the group is proven as ever.
