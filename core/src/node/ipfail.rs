@@ -6,7 +6,7 @@
 use super::Node;
 use crate::event::Event;
 use crate::ids::NodeId;
-use crate::membership::Liveness;
+use crate::membership::{Liveness, Peer};
 use crate::resource::Why;
 use crate::resource::native::Reach;
 use alloc::vec::Vec;
@@ -26,13 +26,15 @@ impl Node {
     /// Notes when the count changes, and tells of nodes that cannot be compared.
     pub(super) fn note_reach(&mut self) {
         let (now, pings) = (*self.now, self.pings_reached());
-        let Reach { pings: before, again, .. } = self.reach;
+        let Reach { pings: before, since, again } = self.reach;
         if pings != before {
             let was_cut_off = before == Some(0);
             self.reach = Reach { pings, since: now, again: if was_cut_off { Some(now) } else { again } };
             // Cable and ping node come back together: who meets another owner now did not serve meanwhile, and a judge must
             // not go by what was said before.
-            if was_cut_off && self.hold_from_now() && self.ledger.version > 0 {
+            let was_apart = |peer: &Peer| !peer.liveness.is_live() || peer.contact.since >= since;
+            let meets = self.nodes.others().any(|(_, peer)| was_apart(peer));
+            if was_cut_off && meets && self.hold_from_now() && self.ledger.version > 0 {
                 self.ledger.version = self.ledger.version.saturating_add(1);
                 self.say_ownership();
             }
