@@ -38,6 +38,8 @@ pub(crate) enum Timer {
     Standby,
     /// Our own `hb_takeover` was not answered.
     Takeover,
+    /// Ping nodes demand it, and have for a while: give groups up.
+    GiveUp,
     /// A rule of ownership may want something by time alone.
     Ownership,
     /// Claims that did not come are asked for.

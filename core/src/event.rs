@@ -73,6 +73,7 @@ pub enum Event {
     Dialect { native: Option<u32>, kept_by: Option<String> },
     Restart { node: String, generation: Generation },
     ReturnAfterPartition { node: String },
+    NoIpfail { node: String },
     ShutdownNotice { node: String },
     Membership(MembershipChange),
     // --- delivery
@@ -119,6 +120,8 @@ pub enum Event {
     ClientRefused { client: String, pid: u32, uid: u32, why: &'static str },
     ClientSilenced { client: String, kind: String, why: String },
     ClientsHeard(bool),
+    Ipfail(Ipfail),
+    ProgramBuiltIn { command: String },
     ProgramStarts { command: String, user: String },
     ProgramEnded { command: String, end: ProgramEnd, expected: bool },
     ProgramRespawns { command: String },
@@ -135,6 +138,36 @@ pub enum Difference {
     NotOurs,
     /// Both list it, with another preferred node or other resources.
     Other,
+}
+
+/// What the ipfail of a classic cluster does; the lines are those of the original's program (CLUSTER j).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ipfail {
+    /// We reach more.
+    Tells,
+    /// It says that it reaches more.
+    WasTold,
+    /// We reach fewer than it says of itself.
+    HasFewer,
+    /// Both reach as many.
+    Balanced,
+    /// What is not ours may go home.
+    ReturnsForeign,
+    /// Nothing is given up after all.
+    Aborted,
+}
+
+impl fmt::Display for Ipfail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Ipfail::Tells => "Telling other node that we have more visible ping nodes.",
+            Ipfail::WasTold => "Giving up because we were told that we have less ping nodes.",
+            Ipfail::HasFewer => "Giving up because we have less visible ping nodes.",
+            Ipfail::Balanced => "Ping node count is balanced.",
+            Ipfail::ReturnsForeign => "Giving up foreign resources (auto_failback).",
+            Ipfail::Aborted => "Aborted delayed giveup",
+        })
+    }
 }
 
 /// A step of native ownership of one group; decisions are [`Event::Decision`].
@@ -195,12 +228,12 @@ impl Event {
             Acquired, Acquiring, AllReleased, BothOwn, Changed, Cleaned, ClientJoined, ClientLeft, ClientRefused,
             ClientSilenced, ClientsHeard, CommunicationUp, DeadTimeCapped, Decision, Dialect, Dropped, Fence,
             ForeignOp, FoundRunning, Generation, GivenUp, GivingUpGroup, GroupsDiffer, ImpossibleAck, LateHeartbeat,
-            Link, LocalStatus, Lost, Medium, Membership, NoAnswerToStarting, NoNodeList, NoStonith, NodeDead,
-            NodeListDiffers, NodeStatus, NothingMissing, OpFailed, Ownership, ProgramEnded, ProgramFatal,
-            ProgramRespawns, ProgramStarts, ProgramTooFast, Ran, Released, Releasing, ReloadWithoutKeys, Reloaded,
-            ResourceLost, Restart, Restarting, ReturnAfterPartition, Running, ShutdownBegins, ShutdownComplete,
-            ShutdownNotice, StandbyAcquired, StandbyAnswered, StandbyAsked, StandbyCancelled, StandbyIgnored,
-            StandbyReleased, StandbyTaken, StartedOver, StopFailed, StopRetry, TakeoverAsked, WokeLate,
+            Link, LocalStatus, Lost, Medium, Membership, NoAnswerToStarting, NoIpfail, NoNodeList, NoStonith, NodeDead,
+            NodeListDiffers, NodeStatus, NothingMissing, OpFailed, Ownership, ProgramBuiltIn, ProgramEnded,
+            ProgramFatal, ProgramRespawns, ProgramStarts, ProgramTooFast, Ran, Released, Releasing, ReloadWithoutKeys,
+            Reloaded, ResourceLost, Restart, Restarting, ReturnAfterPartition, Running, ShutdownBegins,
+            ShutdownComplete, ShutdownNotice, StandbyAcquired, StandbyAnswered, StandbyAsked, StandbyCancelled,
+            StandbyIgnored, StandbyReleased, StandbyTaken, StartedOver, StopFailed, StopRetry, TakeoverAsked, WokeLate,
         };
         match self {
             Running { .. } | Ran { .. } => Level::Debug,
@@ -231,6 +264,8 @@ impl Event {
             | ClientJoined { .. }
             | ClientLeft { .. }
             | ClientsHeard(true)
+            | Event::Ipfail(_)
+            | ProgramBuiltIn { .. }
             | ProgramStarts { .. }
             | ProgramEnded { expected: true, .. } => Level::Info,
             Membership(change) => change.level(),
@@ -251,6 +286,7 @@ impl Event {
             LateHeartbeat { deadtime: None, .. }
             | WokeLate { overslept: false, .. }
             | NodeDead { .. }
+            | NoIpfail { .. }
             | DeadTimeCapped { .. }
             | Restart { .. }
             | Lost { .. }
@@ -386,6 +422,10 @@ impl Event {
                 write!(f, "Heartbeat restart on node {node} (generation {generation})")
             }
             Event::ReturnAfterPartition { node } => write!(f, "Cluster node {node} returning after partition."),
+            Event::NoIpfail { node } => write!(
+                f,
+                "node {node} does not run ipfail, or has no ping nodes: which ones this node reaches decides nothing between them"
+            ),
             Event::ShutdownNotice { node } => write!(f, "Received shutdown notice from '{node}'."),
             Event::Membership(change) => write!(f, "{change}"),
             _ => return Err(Other),
@@ -521,6 +561,10 @@ impl Event {
             Event::ClientsHeard(true) => write!(f, "all clients are now resumed"),
             Event::ClientsHeard(false) => {
                 write!(f, "all clients are now paused: a node has not acknowledged what they said")
+            }
+            Event::Ipfail(ipfail) => write!(f, "ipfail: {ipfail}"),
+            Event::ProgramBuiltIn { command } => {
+                write!(f, "\"{command}\" is not run: ipfail is built in")
             }
             Event::ProgramStarts { command, user } => write!(f, "Starting child client \"{command}\" ({user})"),
             Event::ProgramEnded { command, end: ProgramEnd::Exited { pid, code }, .. } => {

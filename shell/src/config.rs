@@ -231,6 +231,10 @@ fn check_resource(resource: &Resource, dir: &Path, ocf_root: &Path, file: &FileN
 
 /// *Ours*: 3.0.6 finds out when it starts the program.
 fn check_program(program: &Program, file: &FileName) -> Option<Diagnostic> {
+    if program.is_ipfail() {
+        // It is built in: nobody runs the program.
+        return None;
+    }
     if accounts::user(&program.user).is_none() {
         return Some(no_account("user", &program.user, program.span, file));
     }

@@ -40,6 +40,7 @@ pub fn json(node: &Node, now: Instant, machine: &MachineStatus) -> Value {
             "heard_ms": node.heard.map(ago),
             "deadtime_ms": node.dead_time.map(millis),
             "native": node.native,
+            "pings": node.pings,
             "weight": node.weight,
             "site": node.site,
             "missing": node.missing,
@@ -134,7 +135,8 @@ pub fn text(status: &Value) -> String {
             let state = if link["up"] == true { "up" } else { "dead" };
             format!("{} {state} {}", word(&link["medium"]), age(&link["heard_ms"]))
         });
-        let state = word(&node["status"]) + if node["gone"] == true { ", said goodbye" } else { "" };
+        let reach = node["pings"].as_u64().map_or_else(String::new, |pings| format!(", reaches {pings} ping nodes"));
+        let state = word(&node["status"]) + if node["gone"] == true { ", said goodbye" } else { "" } + &reach;
         let heard = if node["local"] == true { "this node".to_owned() } else { age(&node["heard_ms"]) };
         nodes.add_row([word(&node["name"]), state, heard, links.collect::<Vec<_>>().join("\n")]);
     }
@@ -186,6 +188,7 @@ mod tests {
         let status = json!({
             "node": "h1", "holding": "all", "stable": true, "policy": "at-least-one", "policy_text": "two owners are possible",
             "nodes": [{"name": "h1", "status": "active", "local": true, "links": []},
+                      {"name": "h3", "status": "active", "pings": 2, "links": []},
                       {"name": "h2", "status": "dead", "heard_ms": 12000, "links": [{"medium": "eth1", "up": false}]}],
             "groups": [{"key": "10.0.0.1", "owner": "h1", "since_ms": 9000, "here": "running", "why": "node h2 is dead"},
                        {"key": "Web", "here": "failed", "failure": "Web start: Return code 1", "why": "-"}],
@@ -196,6 +199,7 @@ mod tests {
             "eth1 dead never",
             "node h2 is dead",
             "9.0 s ago",
+            "active, reaches 2 ping nodes",
             "failed (Web start: Return code 1)",
         ] {
             assert!(text.contains(phrase), "{phrase}:\n{text}");

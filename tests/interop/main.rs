@@ -7,6 +7,7 @@
 mod alike;
 mod changes;
 mod compression;
+mod ipfail;
 mod joining;
 mod keys;
 mod loss;
@@ -49,6 +50,7 @@ fn tests() -> Vec<Test> {
         alike::tests(),
         changes::tests(),
         compression::tests(),
+        ipfail::tests(),
         joining::tests(),
         keys::tests(),
         loss::tests(),

@@ -179,7 +179,8 @@ fn ipfail() -> Outcome {
     if let Some(reason) = real::missing() {
         return Ok(Completion::ignored_with(reason));
     }
-    let mut testbed = pair(&format!("respawn hacluster {LIBEXEC}/ipfail\n"))?;
+    // By another program's name: under its own what it does is built in.
+    let mut testbed = pair(&format!("respawn hacluster /usr/bin/env {LIBEXEC}/ipfail\n"))?;
     testbed.wait_until("ipfail signs on, on both nodes", PATIENCE, |testbed| {
         (0..2)
             .all(|which| testbed.log(which).contains("client ipfail [pid") && testbed.log(which).contains("signed on"))

@@ -175,6 +175,13 @@ impl Clients {
         self.sessions.insert(client, session);
     }
 
+    /// The number of a client that is built in, and has no connection.
+    pub(crate) fn take_number(&mut self) -> u64 {
+        let number = self.connections;
+        self.connections = number.saturating_add(1);
+        number
+    }
+
     pub(crate) fn get(&self, client: ClientId) -> Option<&Session> {
         self.sessions.get(&client)
     }

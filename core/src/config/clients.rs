@@ -5,6 +5,7 @@ use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::Config;
 use super::diagnostic::{Code, Report, Span};
 use super::text::{Line, Word, is_blank};
 
@@ -32,6 +33,11 @@ impl Program {
     /// The path of the program itself.
     pub fn path(&self) -> &str {
         self.command.split_ascii_whitespace().next().unwrap_or_default()
+    }
+
+    /// Whether it is the original's ipfail, wherever it lies: what it does is built in.
+    pub fn is_ipfail(&self) -> bool {
+        self.path().rsplit('/').next() == Some("ipfail")
     }
 }
 
@@ -162,6 +168,21 @@ impl Clients {
             self.api_auth.push(list);
         }
     }
+}
+
+/// Whether an ipfail line is worth anything (CLUSTER e.2).
+pub(super) fn check_ipfail(config: &Config, report: &mut Report) {
+    let Some(line) = config.programs().iter().find(|program| program.is_ipfail()) else { return };
+    let (why, help) = if !config.manages_resources() {
+        ("there are no groups that it could move", "remove the line, or start the daemon with its haresources")
+    } else if !config.runs_ipfail() {
+        ("auto_failback is legacy", "write `auto_failback on` or `auto_failback off`")
+    } else if config.ping_names().is_empty() {
+        ("no ping node is configured", "name hosts that answer pings: `ping HOST` or `ping_group NAME HOST HOST`")
+    } else {
+        return;
+    };
+    report.advise(Code::IpfailIdle, line.span, format_args!("ipfail has no effect: {why}"), help);
 }
 
 #[cfg(test)]

@@ -130,6 +130,7 @@ codes! {
     DuplicateMedium = "W0136", "A medium or ping node is configured twice; the second mention is dropped.";
     PingIsNode = "E0137", "A ping node has the name of a cluster node.";
     SerialDevice = "E0138", "The device of a `serial` line is not named by a path from the root.";
+    IpfailIdle = "W0139", "An ipfail line has no effect: nothing is pinged, or ipfail may move nothing here.";
     NotActedOn = "W0201", "A directive is understood, but this version does not act on it.";
     Refused = "E0203", "A directive protects data or chooses another manager, and this version cannot honour it.";
     AutoFailbackMissing = "W0204", "auto_failback is not given; it acts as `on`.";

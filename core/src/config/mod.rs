@@ -332,6 +332,7 @@ impl Config {
             if let Some(config) = &config {
                 exclusion::check(config, &mut report);
                 fencing::check(config, &mut report);
+                clients::check_ipfail(config, &mut report);
             }
             diagnostics.extend(report.finish());
             config = config.filter(|_| is_good(&diagnostics));
@@ -536,6 +537,13 @@ impl Config {
     /// [`ProgramId`](crate::ids::ProgramId) is the position.
     pub fn programs(&self) -> &[Program] {
         &self.clients.programs
+    }
+
+    /// Whether ipfail is switched on: a line starts it, and groups are ours to move. With `auto_failback legacy` the original
+    /// ends at once (CLUSTER e.2, scenario I9).
+    pub fn runs_ipfail(&self) -> bool {
+        let is_legacy = self.parameter("auto_failback").is_some_and(|word| word.eq_ignore_ascii_case("legacy"));
+        self.manages_resources() && !is_legacy && self.programs().iter().any(Program::is_ipfail)
     }
 
     /// Who may sign on as `client`: its own `apiauth` line, what is built in, or `apiauth default`.

@@ -74,6 +74,8 @@ pub(crate) struct Told {
     pub(crate) heard_of_others: Vec<Of<(Generation, Seq)>>,
     /// The version of its claims.
     pub(crate) claims: Option<u64>,
+    /// How many ping nodes it reaches.
+    pub(crate) pings: Option<u32>,
     /// Its node lines are in the same order as ours.
     pub(crate) same_order: bool,
 }
@@ -90,6 +92,8 @@ pub(crate) struct Contact {
     pub(crate) echo: Option<Instant>,
     /// Its newest heartbeat showed too old an echo.
     pub(crate) is_deaf: bool,
+    /// Since when it reaches so many ping nodes as it told last.
+    pub(crate) reaches_since: Instant,
     /// For its heartbeats, by number, when we had sent the newest of ours that it had heard by then.
     shown: Vec<(Seq, Instant)>,
 }
@@ -97,7 +101,7 @@ pub(crate) struct Contact {
 impl Contact {
     /// A contact that begins now: everything that was known of it before is void.
     pub(crate) fn begun(now: Instant) -> Contact {
-        Contact { since: now, ..Contact::default() }
+        Contact { since: now, reaches_since: now, ..Contact::default() }
     }
 
     /// How far our voice has reached it, for all that is known; the contact counts, so that nobody is deaf at once.

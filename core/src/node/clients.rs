@@ -138,7 +138,7 @@ impl Node {
     }
 
     /// Tells all nodes that a named client came or went.
-    fn say_client(&mut self, name: &str, joined: bool, info: &str, number: u64) {
+    pub(super) fn say_client(&mut self, name: &str, joined: bool, info: &str, number: u64) {
         let (from_id, to_id) = (Cow::Borrowed(name), Cow::Borrowed(name));
         let (info, client_gen) = (Cow::Borrowed(info), Cow::Owned(number.to_string()));
         self.send(Body::ClientStatus(ClientStatus { joined, from_id, to_id, info, client_gen }), None);
@@ -245,7 +245,7 @@ impl Node {
         let (Some(known), Some(name)) = (self.known(fields), name) else { return INVALID };
         let word = |is_online| if is_online { "online" } else { "offline" };
         let is_online = match known {
-            Known::Node(node) if node == self.config.local() => self.clients.has(name),
+            Known::Node(node) if node == self.config.local() => self.clients.has(name) || self.has_built_in(name),
             Known::Node(node) if self.nodes.get(node).is_some_and(|peer| peer.liveness == Liveness::Active) => {
                 let Some(from_id) = self.clients.get(client).and_then(Session::id) else { return Answer::Silence };
                 let query = QueryClient { client: Cow::Borrowed(name), from_id: Cow::Owned(from_id) };

@@ -18,11 +18,13 @@ use alloc::vec::Vec;
 pub(crate) struct Verdicts {
     live: NodeSet,
     out: NodeSet,
+    /// How many ping nodes we reach.
+    pings: Option<u32>,
 }
 
 impl Node {
     fn verdicts(&self, look: &mut Look) -> Verdicts {
-        let mut verdicts = Verdicts::default();
+        let mut verdicts = Verdicts { pings: self.pings_reached(), ..Verdicts::default() };
         for (node, _) in self.nodes.others() {
             match self.standing(node, look) {
                 Standing::Live => verdicts.live = verdicts.live.with(node),
@@ -33,14 +35,14 @@ impl Node {
         verdicts
     }
 
-    /// A heartbeat goes out when the verdicts are others than in the last one: at once when somebody is lost, and when
-    /// somebody is found together with what else is found.
+    /// A heartbeat goes out when the verdicts are others than in the last one: at once when somebody is lost or we reach
+    /// other ping nodes, and when somebody is found together with what else is found.
     pub(super) fn tell_whom_we_hear(&mut self) {
         let now = self.verdicts(&mut Look::default());
         if now == self.told {
             return;
         }
-        let is_loss = !self.told.live.minus(now.live).is_empty();
+        let is_loss = !self.told.live.minus(now.live).is_empty() || self.told.pings != now.pings;
         if is_loss || self.nodes.others().nth(1).is_none() {
             self.send_status();
         } else {
@@ -70,7 +72,7 @@ impl Node {
         if nodes.is_empty() && claims.is_none() {
             return None;
         }
-        Some(Hears { nodes, claims, order: self.order_digest() })
+        Some(Hears { nodes, claims, pings: self.told.pings, order: self.order_digest() })
     }
 
     /// Notes when a heartbeat left: its echo will tell who has heard it.
@@ -104,6 +106,10 @@ impl Node {
         let speaks = told.is_some();
         let kept = self.nodes.others().nth(1).map(|_| grain(times));
         if let Some(peer) = self.nodes.get_mut(from) {
+            let pings = |told: Option<&Told>| told.and_then(|told| told.pings);
+            if pings(peer.contact.told.as_ref()) != pings(told.as_ref()) {
+                peer.contact.reaches_since = now;
+            }
             peer.contact.take(seq, told, kept);
         }
         self.carry_echoes(from, now.minus(half));
@@ -116,7 +122,7 @@ impl Node {
     /// What it says in the places of our configuration; names that we do not know count for nothing.
     fn understand(&self, from: NodeId, hears: &Hears<'_>) -> Told {
         let same_order = hears.order == self.order_digest();
-        let mut told = Told { claims: hears.claims, same_order, ..Told::default() };
+        let mut told = Told { claims: hears.claims, pings: hears.pings, same_order, ..Told::default() };
         for (name, verdict) in &hears.nodes {
             let Some(node) = self.config.node_named(name).filter(|node| *node != from) else { continue };
             match *verdict {

@@ -141,6 +141,8 @@ impl Node {
             Body::QueryClient(query) => self.on_client_query(from, &query.client, &query.from_id),
             _ if !self.config.manages_resources() => {}
             _ if self.ledger.rules => {}
+            Body::Client { kind, fields } => self.on_client_said(from, kind, fields),
+            Body::ClientStatus(status) => self.on_client_status(from, status),
             Body::Starting => self.on_starting(from, seq),
             Body::Resource(resource) => self.on_resource(from, seq, resource),
             Body::AskResources(ask) => self.on_ask(from, seq, *ask),

@@ -6,7 +6,9 @@
 //! | `traffic.rs` | bytes in: authentic, known, in sequence; messages out |
 //! | `life.rs` | our own start and end, heartbeats, the life and death of others |
 //! | `pings.rs` | ping nodes asked, heard, silent |
+//! | `ipfail.rs` | how many ping nodes we reach, told and compared |
 //! | `members.rs` | who joins and leaves a running cluster |
+//! | `partner.rs` | the same beside a 3.0.6: what the two ipfails say to each other |
 //! | `dialect.rs` | what every live node understands |
 //! | `fencing.rs` | silent nodes are reset before what they may run is taken |
 //! | `guarded.rs` | what is left with the guard in case the daemon dies |
@@ -34,11 +36,13 @@ mod dialect;
 mod fencing;
 mod guarded;
 mod hearing;
+mod ipfail;
 mod lateness;
 mod life;
 mod members;
 mod moves;
 mod ownership;
+mod partner;
 mod pings;
 mod programs;
 mod relay;
@@ -67,11 +71,11 @@ use crate::event::Event;
 use crate::ids::{Generation, NodeUuid, OpId};
 use crate::input::{Carrier, Command, Input, LoadAverage};
 use crate::mark::Aside;
-use crate::membership::{Lifecycle, NodeTable, Sent};
+use crate::membership::{Lifecycle, NodeSet, NodeTable, Sent};
 use crate::ping::PingTable;
 use crate::resource::classic::Book;
 use crate::resource::executor::Executor;
-use crate::resource::native::Ledger;
+use crate::resource::native::{Ledger, Reach};
 use crate::rng::Lanes;
 use crate::time::{Instant, UnixTime};
 use alloc::collections::BTreeMap;
@@ -120,6 +124,11 @@ pub struct Node {
     /// Our heartbeats, for their echoes.
     sent: Sent,
     told: hearing::Verdicts,
+    /// How many ping nodes we reach.
+    reach: Reach,
+    /// Who runs no ipfail, as was told.
+    uncounted: Aside<NodeSet>,
+    partner: partner::Partner,
     ledger: Ledger,
     moves: Vec<moves::Move>,
     book: Book,
@@ -211,6 +220,9 @@ impl Node {
             sender: Sender::default(),
             sent: Sent::default(),
             told: hearing::Verdicts::default(),
+            reach: Reach { since: boot.now, ..Reach::default() },
+            uncounted: Aside::default(),
+            partner: partner::Partner::default(),
             ledger: Ledger::new(config.groups().iter().map(|group| group.key.as_str())),
             moves: Vec::new(),
             book: Book::default(),
@@ -305,6 +317,7 @@ impl Node {
                 Timer::Rexmit(node) => self.ask_for_missing(node),
                 Timer::Standby => self.on_standby_timeout(),
                 Timer::Takeover => self.on_takeover_timeout(),
+                Timer::GiveUp => self.on_give_up(),
                 // Looking again is what follows every input.
                 Timer::Ownership | Timer::Fence => {}
                 Timer::Claims => self.ask_for_claims(),

@@ -11,7 +11,7 @@ use crate::input::{Request, Which};
 use crate::membership::Lifecycle;
 use crate::resource::Doing;
 use crate::resource::native::{self, Because, Handover, Look};
-use crate::wire::message::Claimed;
+use crate::wire::message::{Claimed, Unable};
 use alloc::vec::Vec;
 
 /// Requests that wait at a time.
@@ -118,6 +118,9 @@ impl Node {
                 Request::Takeover(which) if !owned && is_wanted(which, is_local) => {
                     if let Some(unable) = native::unable(&view, &group) {
                         return Err(Refusal::Unable(unable));
+                    }
+                    if native::is_outdone(&view, &group, &view.reach) {
+                        return Err(Refusal::Unable(Unable::Isolated));
                     }
                     Wish::Take
                 }

@@ -35,6 +35,7 @@ impl Node {
         if !core::mem::replace(&mut self.ledger.rules, true) {
             self.leave_classes();
         }
+        self.note_reach();
         self.tell_whom_we_hear();
         let mut look = Look::default();
         let view = self.ownership_view(&mut look);
@@ -82,6 +83,7 @@ impl Node {
         if self.vigil == Vigil::Doubting {
             self.vigil = Vigil::Awake;
         }
+        self.leave_partner();
     }
 
     /// A 3.0.6 lives from now on: what runs here is held by the classic book (OWNERSHIP 6). Actions under way go on.
@@ -155,15 +157,21 @@ impl Node {
 
     /// We did not run for so long: who took a group over meanwhile has held it longer (OWNERSHIP 2).
     pub(super) fn hold_anew(&mut self, silent: core::time::Duration) {
-        let now = *self.now;
-        if silent < self.times().self_deadline {
-            return;
+        if silent >= self.times().self_deadline {
+            self.hold_from_now();
         }
+    }
+
+    /// What we held we held in vain; whether there is any.
+    pub(super) fn hold_from_now(&mut self) -> bool {
+        let (now, mut any) = (*self.now, false);
         for slot in 0..self.ledger.entries().len() {
             self.remember(slot, |memory| {
                 memory.own = memory.own.map(|own| Own { held: own.held.map(|_| now), ..own });
+                any |= memory.own.is_some_and(|own| own.held.is_some());
             });
         }
+        any
     }
 
     /// The preferred node is another life now: what an operator put elsewhere may go home when it is back (CLUSTER c.6).
@@ -217,6 +225,11 @@ impl Node {
                 offers_back: false,
                 is_fenced: peer.is_fenced(),
                 died: peer.died,
+                reach: native::Reach {
+                    pings: told.and_then(|told| told.pings),
+                    since: peer.contact.reaches_since,
+                    again: None,
+                },
             }
         });
         let me = self.config.local();
@@ -226,7 +239,8 @@ impl Node {
             .map(|handover| handover.to)
             .collect();
         let peers: Vec<native::PeerView> = peers.collect();
-        let mut view = View { me, rank: rank(me), now: *self.now, phase, times: self.times(), peers, offering };
+        let (times, reach) = (self.times(), self.reach);
+        let mut view = View { me, rank: rank(me), now: *self.now, phase, times, peers, offering, reach };
         for peer in view.peers.iter_mut().filter(|peer| view.offering.has(peer.node)) {
             let mut claims = self.ledger.entries().iter().filter_map(|entry| entry.claim(peer.node));
             peer.offers_back = claims.any(|claim| claim.kept && claim.owns() && claim.successor == Some(me));
@@ -298,7 +312,6 @@ impl Node {
             doing,
             exclusion: self.config.exclusion(listed.map(|(id, _)| id)),
             failback: self.config.failback(),
-            is_isolated: false,
             memory: &entry.memory,
             claims: &entry.claims,
         })
@@ -506,6 +519,7 @@ impl Node {
                 Why::Deaf { node: self.name(node), silent: self.now.since(reach) }
             }
             Because::Lost(node) => Why::LostTo { node: self.name(node) },
+            Because::Reach(node) => self.why_reach(node),
         }
     }
 
@@ -522,6 +536,7 @@ impl Node {
             Some(Obstacle::Duty(because)) => self.why_native(because),
             Some(Obstacle::AbleAgain) => Why::AbleAgain,
             Some(Obstacle::Delayed(at)) => Why::Delayed { node: node(at), delay: self.config.takeover_delay() },
+            Some(Obstacle::CutOff(at)) => Why::CutOff { node: node(at) },
             Some(Obstacle::Unanswered(at)) => Why::Unanswered { node: node(at) },
             Some(Obstacle::Held(at) | Obstacle::Offered(at)) => Why::HeldBy { node: node(at) },
             Some(Obstacle::LeftTo(at) | Obstacle::Consented(at) | Obstacle::HandingOver(at)) => {

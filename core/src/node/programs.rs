@@ -20,6 +20,10 @@ impl Node {
     fn start_program(&mut self, program: ProgramId) {
         let Some(configured) = self.config.programs().get(program.index()) else { return };
         let (user, command) = (configured.user.clone(), configured.command.clone());
+        if configured.is_ipfail() {
+            // It never runs, so it need not be there, and nothing of it is waited for at the end.
+            return self.report(Event::ProgramBuiltIn { command });
+        }
         if self.programs.start(program, *self.now) {
             self.report(Event::ProgramStarts { command: command.clone(), user: user.clone() });
             self.actions.0.push(Action::StartProgram { program, user, command });
@@ -71,6 +75,7 @@ impl Node {
 
     /// Ends all programs, the last started first, each after the other.
     pub(super) fn stop_programs(&mut self) {
+        self.leave_partner();
         self.programs.close();
         for program in (0..).map(ProgramId).take(self.config.programs().len()) {
             self.deadlines.clear(Timer::Program(program));

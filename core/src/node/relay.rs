@@ -166,7 +166,7 @@ impl Node {
         if !self.life.is_started() {
             return;
         }
-        let word = if self.clients.has(client) { "online" } else { "offline" };
+        let word = if self.clients.has(client) || self.has_built_in(client) { "online" } else { "offline" };
         let answer = RespondClient {
             result: Cow::Borrowed("OK"),
             client: Cow::Borrowed(client),

@@ -115,6 +115,7 @@ impl Node {
         if self.ledger.rules {
             self.leave_ownership();
         }
+        self.mind_partner();
         self.settle_classes();
         let needed = classic::needs_proof(&self.view(), &self.book);
         self.see_to_fencing(&needed);
@@ -394,6 +395,9 @@ impl Node {
             // *Ours*: the original says so at a healed partition only (WIRE 10.5), else at its next heartbeat.
             self.greet();
             self.announce_again(self.book.hold);
+        }
+        if after == Liveness::Active && !self.ledger.rules {
+            self.say_count();
         }
         if after == Liveness::Active && self.nodes.get(node).is_some_and(|peer| peer.claim.is_none()) {
             self.expect_answers();

@@ -8,6 +8,7 @@ use super::fencing::Shot;
 use super::hearing::Verdicts;
 use super::lateness::Vigil;
 use super::moves::Move;
+use super::partner::Partner;
 use super::{Boot, Node, resources, traffic};
 use crate::action::{Frame, StateFile};
 use crate::client::Clients;
@@ -20,11 +21,11 @@ use crate::drop_reason::DropKind;
 use crate::ids::OpId;
 use crate::input::{Carrier, LoadAverage};
 use crate::mark::Aside;
-use crate::membership::{Lifecycle, NodeTable, Sent};
+use crate::membership::{Lifecycle, NodeSet, NodeTable, Sent};
 use crate::ping::PingTable;
 use crate::resource::classic::Book;
 use crate::resource::executor::Executor;
-use crate::resource::native::Ledger;
+use crate::resource::native::{Ledger, Reach};
 use crate::rng::Lanes;
 use crate::time::{Instant, UnixTime};
 use alloc::collections::BTreeMap;
@@ -50,6 +51,9 @@ pub(crate) struct Parts {
     sender: Sender,
     sent: Sent,
     told: Verdicts,
+    reach: Reach,
+    uncounted: Aside<NodeSet>,
+    partner: Partner,
     ledger: Ledger,
     moves: Vec<Move>,
     book: Book,
@@ -87,6 +91,9 @@ impl Parts {
             sender,
             sent,
             told,
+            reach,
+            uncounted,
+            partner,
             ledger,
             moves,
             book,
@@ -120,6 +127,9 @@ impl Parts {
             sender,
             sent,
             told,
+            reach,
+            uncounted,
+            partner,
             ledger,
             moves,
             book,
@@ -164,6 +174,9 @@ impl Parts {
             sender,
             sent,
             told,
+            reach,
+            uncounted,
+            partner,
             ledger,
             moves,
             book,
@@ -196,6 +209,9 @@ impl Parts {
             sender,
             sent,
             told,
+            reach,
+            uncounted,
+            partner,
             ledger,
             moves,
             book,

@@ -34,6 +34,8 @@ pub struct NodeStatus<'a> {
     pub dead_time: Option<Duration>,
     /// The native version it announces; of this node, what it speaks.
     pub native: Option<u32>,
+    /// How many ping nodes and groups it says that it reaches; `None` where ipfail is not switched on, or not known.
+    pub pings: Option<u32>,
     /// What it counts where votes are counted (`hb_setweight`).
     pub weight: u32,
     /// Where it stands (`hb_setsite`).
@@ -177,6 +179,11 @@ impl<'a> Status<'a> {
                     node.config.speaks_native().then_some(super::dialect::NATIVE)
                 } else {
                     peer.native
+                },
+                pings: if is_local {
+                    node.pings_reached()
+                } else {
+                    peer.contact.told.as_ref().and_then(|told| told.pings)
                 },
                 weight: peer.weight,
                 site: &peer.site,

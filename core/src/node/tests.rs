@@ -9,7 +9,7 @@ use crate::ids::{ClientId, MediumId, NodeId};
 use crate::input::{Failure, Outcome, Request, Which};
 use crate::wire::Body;
 use crate::wire::message::{AskResources, Holding, Resource, StandbyStep};
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
 use core::time::Duration;
@@ -19,6 +19,7 @@ mod dialects;
 mod fencing;
 mod guarded;
 mod hostile;
+mod ipfail;
 mod members;
 mod pings;
 mod reload;
@@ -63,6 +64,8 @@ struct Pair {
     /// A node that is not run; what comes for it waits.
     asleep: Option<usize>,
     waiting: Vec<crate::action::Frame>,
+    /// Ping nodes that do not answer a node, by medium.
+    mute: BTreeSet<(usize, MediumId)>,
     /// What each node left with its guard last.
     entrusted: [Option<(Guarded, crate::action::Frame)>; 2],
 }
@@ -91,6 +94,7 @@ impl Pair {
             arps: Vec::new(),
             asleep: None,
             waiting: Vec::new(),
+            mute: BTreeSet::new(),
             entrusted: [None, None],
         }
     }
@@ -134,8 +138,11 @@ impl Pair {
     fn step(&mut self, which: usize, input: Input<'_>) {
         let Some(node) = &mut self.nodes[which] else { return };
         let mut done = Vec::new();
+        let mut echoes = Vec::new();
+        let is_ping = |medium: MediumId| self.configs[which].media()[medium.index()].kind.is_ping();
         for action in node.handle(self.now, input) {
             match action {
+                Action::Send { medium, frame, .. } if is_ping(medium) => echoes.push((medium, frame)),
                 Action::Send { frame, .. } if !self.cut => {
                     self.sent.push((which, frame.clone()));
                     self.wire.push_back((1 - which, frame));
@@ -163,6 +170,11 @@ impl Pair {
                 }
                 Action::Send { .. } | Action::ArmTimer { .. } => {}
                 action => self.clients.push((which, action)),
+            }
+        }
+        for (medium, frame) in echoes {
+            if !self.mute.contains(&(which, medium)) {
+                self.step(which, Input::Frame { medium, bytes: &frame });
             }
         }
         for (op, outcome) in done {

@@ -102,6 +102,20 @@ pub enum Why {
         /// The node that keeps it.
         node: String,
     },
+    /// CLUSTER e.2: they reach different numbers of ping nodes and groups.
+    Reach {
+        /// The other node.
+        node: String,
+        /// How many it reaches.
+        theirs: u32,
+        /// How many this node reaches.
+        ours: u32,
+    },
+    /// Nothing was decided: this node reaches none of its ping nodes, and another one is silent.
+    CutOff {
+        /// The silent node.
+        node: String,
+    },
     /// This node may not start it.
     Unable(Unable),
     /// This node said only lately that it is able again.
@@ -193,6 +207,13 @@ impl fmt::Display for Why {
                 Millis(*silent)
             ),
             Why::LostTo { node } => write!(f, "both this node and {node} ran it, and {node} has held it longer"),
+            Why::Reach { node, theirs, ours } => {
+                write!(f, "this node reaches {ours} of its ping nodes, node {node} reaches {theirs}")
+            }
+            Why::CutOff { node } => write!(
+                f,
+                "waiting: this node reaches none of its ping nodes, so that silent node {node} may be the one that still serves"
+            ),
             Why::Unable(unable) => write!(f, "this node is not able to run it: {}", unable.word()),
             Why::AbleAgain => f.write_str("waiting: this node is able again, which a silent node may not know yet"),
             Why::Delayed { node, delay } => {

@@ -50,7 +50,7 @@ ucast lo fe80::1
 mcast lo 10.0.0.1 694 1 0
 \tserial /dev/nosuch0,/dev/nosuch1
 ping 10.0.0.254
-respawn hacluster /opt/nosuch/ipfail
+respawn hacluster /opt/nosuch/dopd
 watchdog /dev/watchdog
 crm respawn
 logfacility local9

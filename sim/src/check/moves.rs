@@ -4,12 +4,15 @@
 //! something that the plan let happen, or a silence that ended. With `auto_failback off` a group whose owner lives, is
 //! in contact and was not asked stays where it is; with `on` it may only go home. An owner whose packets come
 //! late by an eighth of its dead time may give way (OWNERSHIP 4, *deaf peer*): late there and back and seen once in a
-//! heartbeat, its echo is too old.
+//! heartbeat, its echo is too old. Where ipfail runs on both, an owner to which fewer ping nodes answer may leave its groups to
+//! one to which more do (CLUSTER e.2); how many answer is seen in the echoes.
 
 use super::{Check, Fact, Moment, release_bound};
 use crate::ground::Power;
 use crate::plan::{Event, Plan};
+use hb_core::Frame;
 use hb_core::config::Failback;
+use hb_core::ids::MediumId;
 use hb_core::time::Instant;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -71,6 +74,8 @@ pub struct Sticky {
     asked: Option<Instant>,
     /// By host: when its daemon was last told to stop, or something was done to it.
     disturbed: Vec<Option<Instant>>,
+    /// By host and ping node: what it was asked with last, and when it last answered.
+    pings: BTreeMap<(usize, MediumId), (Frame, Option<Instant>)>,
 }
 
 impl Sticky {
@@ -82,12 +87,25 @@ impl Sticky {
         let join = plan.configs().map(|config| config.timing().initdead()).max().unwrap_or_default();
         let gives_way = plan.configs().all(|config| config.speaks_native() && config.exclusion(None).silence);
         let (heard, strained) = (BTreeMap::new(), BTreeMap::new());
-        let (last, asked, disturbed) = (Vec::new(), None, vec![None; hosts]);
-        Sticky { failback, settled, join, heard, strained, gives_way, last, asked, disturbed }
+        let (last, asked, disturbed, pings) = (Vec::new(), None, vec![None; hosts], BTreeMap::new());
+        Sticky { failback, settled, join, heard, strained, gives_way, last, asked, disturbed, pings }
     }
 
     fn was_asked(&self, moment: &Moment<'_>) -> bool {
         self.asked.is_some_and(|asked| moment.now.since(asked) < REQUEST + self.settled * 2)
+    }
+
+    /// How many ping nodes and groups have answered a host within their dead time; `None` where ipfail does not run.
+    fn reach(&self, moment: &Moment<'_>, host: usize) -> Option<usize> {
+        let config = &moment.plan.hosts[host].config;
+        let deadping = config.timing().deadping();
+        let answers = |at: &Option<Instant>| at.is_some_and(|at| moment.now.since(at) <= deadping);
+        let all = self.pings.iter().filter(|((of, _), _)| *of == host);
+        config.runs_ipfail().then(|| all.filter(|(_, (_, at))| answers(at)).count())
+    }
+
+    fn is_connected_worse(&self, moment: &Moment<'_>, last: usize, host: usize) -> bool {
+        self.reach(moment, last).zip(self.reach(moment, host)).is_some_and(|(last, host)| last < host)
     }
 
     /// Whether something that happened lately explains that a group leaves `last`, for `host` if it is another.
@@ -104,6 +122,7 @@ impl Sticky {
         self.gives_way && gave_way
             || contact < self.settled * 2
             || self.was_asked(moment)
+            || self.is_connected_worse(moment, last, host)
             || !quiet(last)
             || !quiet(host)
             || moment.ground.power(last) != Power::On
@@ -122,6 +141,19 @@ impl Check for Sticky {
                 Event::Stop(host) | Event::Kill(host) | Event::Crash(host) | Event::Start(host) | Event::Resume(host),
             ) => self.disturbed[*host] = Some(moment.now),
             Fact::Calmed => self.disturbed.fill(Some(moment.now)),
+            Fact::Sent(host, medium, frame) => {
+                let is_ping = |medium: &hb_core::config::Medium| medium.kind.is_ping();
+                if moment.plan.hosts[*host].config.media().get(medium.index()).is_some_and(is_ping) {
+                    let answered = self.pings.get(&(*host, *medium)).and_then(|(_, at)| *at);
+                    self.pings.insert((*host, *medium), ((*frame).clone(), answered));
+                }
+            }
+            Fact::Arrives(arrival) if arrival.from == arrival.to => {
+                let asked = self.pings.iter_mut().filter(|((of, _), _)| *of == arrival.to);
+                for (_, (_, answered)) in asked.filter(|(_, (frame, _))| frame == arrival.frame) {
+                    *answered = Some(moment.now);
+                }
+            }
             Fact::Arrives(arrival) => {
                 let before = self.heard.insert((arrival.to, arrival.from), moment.now);
                 let timing = moment.plan.hosts[arrival.from].config.timing();

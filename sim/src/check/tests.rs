@@ -339,6 +339,24 @@ fn a_group_that_leaves_an_owner_who_lives_and_was_not_asked_is_seen() {
     }
 }
 
+/// In one direction, and only where ipfail runs.
+#[test]
+fn a_ping_node_excuses_a_move_to_whom_it_answers() {
+    let sticky = |plan: &Plan| -> Box<dyn Check> { Box::new(Sticky::new(plan)) };
+    let text = |ipfail: &str, before: &str| {
+        format!(
+            "base C2\nset auto_failback off\nset ping 10.77.0.254\nset deadping 3\n{ipfail}ping-target 10.77.0.254 eth0\n\
+             boot h1 h2\nsettle\n{before}at 45 step-clock h1 0\nend 50\n"
+        )
+    };
+    let (on, lost) = ("set respawn hacluster /usr/lib/heartbeat/ipfail\n", "at 40 cut h1 eth0\n");
+    assert_eq!(told(&text(on, ""), sticky, moves(1)).len(), 1, "it answers both");
+    assert_eq!(told(&text("", lost), sticky, moves(1)).len(), 1, "nobody runs ipfail");
+    // There is the group since h1 lost it. That it returns nobody had asked for.
+    assert!(told(&text(on, lost), sticky, truth()).is_empty());
+    assert_eq!(told(&text(on, lost), sticky, moves(2)).len(), 1);
+}
+
 // --- delivered once, and fresh
 
 fn delivery(plan: &Plan) -> Box<dyn Check> {

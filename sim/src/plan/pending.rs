@@ -5,20 +5,9 @@
 
 const BAD_AUTH: &str =
     "needs the resource manager: a peer heard only with bad signatures lives, nothing is taken from it";
-const IPFAIL: &str = "needs the resource manager: connectivity to ping nodes decides nothing yet (ipfail built in)";
 
 /// Name and reason.
-pub const PENDING: &[(&str, &str)] = &[
-    ("S7", BAD_AUTH),
-    ("I1", IPFAIL),
-    ("I2", IPFAIL),
-    ("I2-on", IPFAIL),
-    ("I4", IPFAIL),
-    ("I5", IPFAIL),
-    ("I6", IPFAIL),
-    ("I7", IPFAIL),
-    ("I8", IPFAIL),
-];
+pub const PENDING: &[(&str, &str)] = &[("S7", BAD_AUTH)];
 
 /// What the scenario of that name waits for, if it is not met yet.
 pub fn reason(name: &str) -> Option<&'static str> {

@@ -3,8 +3,10 @@
 //! Each side comparing durations for itself gives two winners at the threshold, and none in a ring of three
 //! (`ownership-timelines` 17 to 20). So the first owner in the order of nodes judges, alone; who is not named keeps the
 //! group; a verdict stands and covers whoever is met later.
+//!
+//! *Ours*: who reaches none of its ping nodes does not contest. Whatever it held it held in vain.
 
-use super::{Because, Epoch, GroupView, Intent, Look, View};
+use super::{Because, Claim, Epoch, GroupView, Intent, Look, PeerView, View};
 use crate::ids::NodeId;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -23,8 +25,13 @@ pub(super) fn judge(view: &View, group: &GroupView<'_>, look: &mut Look) -> Opti
         let is_over = !view.claimants(group).any(|(_, claim)| claim.state.is_held());
         return (group.memory.contested && is_over).then_some(Intent::EndContest);
     };
+    let lost_to = |winner: &PeerView| {
+        let is_cut_off = view.reach.is_cut_off() && !winner.reach.is_cut_off();
+        let because = if is_cut_off { Because::Reach } else { Because::Lost };
+        Some(Intent::Release { because: because(winner.node) })
+    };
     if let Some((winner, _)) = rivals().find(|(_, claim)| claim.beats.contains(&me)) {
-        return Some(Intent::Release { because: Because::Lost(winner.node) });
+        return lost_to(winner);
     }
     if !group.memory.contested {
         return Some(Intent::Contest { with: first.node });
@@ -38,10 +45,11 @@ pub(super) fn judge(view: &View, group: &GroupView<'_>, look: &mut Look) -> Opti
         if first.rank < view.rank || !look.is_due(view, newest.plus(settling)) {
             return None;
         }
-        let longest = rivals().min_by_key(|(peer, claim)| (claim.held.unwrap_or(view.now), peer.rank));
-        let longer = longest.filter(|(_, claim)| claim.held.is_some_and(|other| other < held));
-        if let Some(winner) = longer.map(|(peer, _)| peer.node) {
-            return Some(Intent::Release { because: Because::Lost(winner) });
+        let merit = |peer: &PeerView, claim: &Claim| (peer.reach.is_cut_off(), claim.held.unwrap_or(view.now));
+        let first = rivals().min_by_key(|(peer, claim)| (merit(peer, claim), peer.rank));
+        let winner = first.filter(|(peer, claim)| merit(peer, claim) < (view.reach.is_cut_off(), held));
+        if let Some((winner, _)) = winner {
+            return lost_to(winner);
         }
     }
     let over: Vec<Epoch> = epochs().collect();

@@ -9,7 +9,7 @@
 //! | follow, 6 | here | what runs here has no attempt, or the attempt has failed | take it on, or drop it |
 //! | duty, 4 | `release` | a release duty applies | release; an attempt that only asks is withdrawn |
 //! | conflict, 4 | `conflict` | two nodes own it | the first of them in order judges, alone |
-//! | handover, 4 | `release` | the preferred node is back, or an operator wants it | release it, naming the successor |
+//! | handover, 4 | `release` | the preferred node is back, an operator wants it, or another node is connected better (`reach`) | release it, naming the successor |
 //! | consent, 3 (3) | `start` | a live node asks and we vouch for everybody else | consent to it, exclusively |
 //! | withdraw, 3 | `start` | a higher epoch asks, or nobody answers for D | ask no more, yield 2D |
 //! | act, 3 | `start` | all conditions hold, enough consent | start it |
@@ -23,6 +23,7 @@
 
 mod conflict;
 mod ledger;
+mod reach;
 mod release;
 mod start;
 #[cfg(test)]
@@ -30,10 +31,11 @@ mod tests;
 mod view;
 
 pub(crate) use ledger::{Entry, Ledger, Said, words};
+pub(crate) use reach::is_outdone;
 pub(crate) use release::{can_take, successor};
 pub(crate) use start::{Obstacle, needs_proof, unable, waiting_for};
 pub use view::Exclusion;
-pub(crate) use view::{Claim, Epoch, GroupView, Handover, Memory, Own, PeerView, Standing, Times, View};
+pub(crate) use view::{Claim, Epoch, GroupView, Handover, Memory, Own, PeerView, Reach, Standing, Times, View};
 
 use crate::ids::NodeId;
 use crate::resource::Doing;
@@ -105,6 +107,8 @@ pub(crate) enum Because {
     Deaf(NodeId),
     /// Both owned it, and it held it longer.
     Lost(NodeId),
+    /// It reaches more ping nodes than we, or fewer.
+    Reach(NodeId),
 }
 
 /// The earliest time at which a rule may want something though nothing happens until then.

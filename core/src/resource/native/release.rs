@@ -1,5 +1,6 @@
 //! Who must release a group, and who may be given it (OWNERSHIP 4).
 
+use super::reach::{self, is_outdone};
 use super::start::unable;
 use super::{Because, GroupView, Intent, Look, PeerView, Standing, View};
 use crate::config::Failback;
@@ -41,7 +42,8 @@ pub(super) fn duty(view: &View, group: &GroupView<'_>, look: &mut Look) -> Optio
             let contact = view.times.keepalive.saturating_mul(3).min(CONTACT_MAX);
             peer.since.max(claim.noticed).plus(contact)
         });
-        let may_take = claim.unable.is_none() || claim.owns();
+        // Who reaches no ping node takes nothing from who is silent to it, and waits D when it reaches one again.
+        let may_take = (claim.unable.is_none() && !peer.reach.is_cut_off()) || claim.owns();
         let deaf_due = (peer.is_deaf && may_take).then(|| peer.reach().plus(view.times.self_deadline));
         let due = [owner_due, deaf_due].into_iter().flatten().min()?;
         look.is_due(view, due).then_some(Because::Deaf(peer.node))
@@ -77,8 +79,14 @@ pub(super) fn hand_over(view: &View, group: &GroupView<'_>, look: &mut Look) -> 
     if let Some((peer, _)) = wish {
         return Some(Intent::HandOver { to: peer.node, because: Because::Wanted(peer.node) });
     }
+    if let Some(better) = reach::better(view, group, look) {
+        return Some(Intent::HandOver { to: better, because: Because::Reach(better) });
+    }
     let home = group.home.filter(|_| group.failback == Failback::On && !group.memory.kept)?;
     let back = view.peer(home).filter(|peer| can_take(view, group, peer))?;
+    if !reach::is_settled(view, back, look) {
+        return None;
+    }
     Some(Intent::HandOver { to: back.node, because: Because::Failback(back.node) })
 }
 
@@ -105,5 +113,6 @@ pub(crate) fn can_take(view: &View, group: &GroupView<'_>, peer: &PeerView) -> b
         && willing
         && others().all(sees)
         && (!group.exclusion.quorum || votes >= view.majority())
+        && !is_outdone(view, group, &peer.reach)
         && unable(view, group) != Some(Unable::Differs)
 }

@@ -1,8 +1,9 @@
 //! Who may start a group (OWNERSHIP 3).
 
 use super::conflict::owner;
+use super::reach::is_outdone;
 use super::release::duty;
-use super::{Because, Claim, Epoch, GroupView, Intent, Look, PeerView, Standing, View};
+use super::{Because, Claim, Epoch, GroupView, Intent, Look, PeerView, Reach, Standing, View};
 use crate::ids::NodeId;
 use crate::resource::{Doing, Phase};
 use crate::wire::message::{Claimed, Unable};
@@ -18,6 +19,8 @@ pub(crate) enum Obstacle {
     Unsure(NodeId),
     /// We would have to release it.
     Duty(Because),
+    /// We reach no ping node, and that node is silent.
+    CutOff(NodeId),
     /// We said only lately that we are able again, and a node that may hold it may not know.
     AbleAgain,
     /// A node is not silent for long enough yet (`takeover_delay`).
@@ -53,9 +56,6 @@ pub(crate) fn unable(view: &View, group: &GroupView<'_>) -> Option<Unable> {
     }
     if counting_definition(view, group).is_some_and(|counting| counting != definition) {
         return Some(Unable::Differs);
-    }
-    if group.is_isolated {
-        return Some(Unable::Isolated);
     }
     group.memory.yields.filter(|until| *until > view.now).map(|_| Unable::Yields)
 }
@@ -96,9 +96,15 @@ pub(crate) fn obstacle(view: &View, group: &GroupView<'_>, look: &mut Look) -> O
     if let Some(because) = duty(view, group, look) {
         return Some(Obstacle::Duty(because));
     }
-    if let Some(again) = group.memory.able_again.filter(|_| group.exclusion.silence) {
-        let may_hold = view.peers.iter().any(|peer| peer.standing == Standing::Dead && !peer.is_fenced);
-        if may_hold && !look.is_due(view, again.plus(view.times.deadtime)) {
+    let mut out = view.peers.iter().filter(|_| group.exclusion.silence);
+    if let Some(silent) = out.find(|peer| peer.standing == Standing::Dead && !peer.is_fenced) {
+        // Of two that do not hear each other the one that reaches the outside is right.
+        if view.reach.is_cut_off() {
+            return Some(Obstacle::CutOff(silent.node));
+        }
+        // It may know of either and hold the group for that reason (see `duty`).
+        let again = group.memory.able_again.max(view.reach.again);
+        if again.is_some_and(|again| !look.is_due(view, again.plus(view.times.deadtime))) {
             return Some(Obstacle::AbleAgain);
         }
     }
@@ -188,11 +194,14 @@ fn chosen(view: &View, group: &GroupView<'_>) -> NodeId {
             || (view.peer(node).is_some_and(PeerView::is_live)
                 && group.claim(node).is_some_and(|claim| claim.unable.is_none()))
     };
-    if let Some(node) = [named, group.home].into_iter().flatten().find(|node| able(*node)) {
+    if let Some(node) = named.filter(|node| able(*node)) {
         return node;
     }
-    let others = view.live().filter(|peer| able(peer.node)).map(|peer| (peer.rank, peer.node));
-    others.chain([(view.rank, view.me)]).min().map_or(view.me, |(_, node)| node)
+    // Where the counts are as they are at this moment: nothing is moved, so nothing has to wait for them to settle.
+    let may = |node: NodeId, reach: &Reach| able(node) && !is_outdone(view, group, reach);
+    let others = view.live().filter(|peer| may(peer.node, &peer.reach)).map(|peer| (peer.rank, peer.node));
+    let all = others.chain(Some((view.rank, view.me)).filter(|_| may(view.me, &view.reach)));
+    all.min_by_key(|(rank, node)| (Some(*node) != group.home, *rank)).map_or(view.me, |(_, node)| node)
 }
 
 /// Consents to the highest epoch that asks, if to our own knowledge nobody else runs the group (OWNERSHIP 3 (3)).
@@ -341,6 +350,10 @@ fn because(view: &View, group: &GroupView<'_>) -> Because {
             Some(peer) if !view.peers.iter().any(PeerView::is_live) => evidence(peer),
             _ => Because::Preferred,
         };
+    }
+    let home = view.live().find(|peer| Some(peer.node) == group.home && peer.reach.is_below(&view.reach));
+    if let Some(home) = home {
+        return Because::Reach(home.node);
     }
     out(Standing::Gone).or_else(|| out(Standing::Dead)).map_or(Because::FirstAble, evidence)
 }

@@ -9,6 +9,8 @@ use crate::resource::Phase;
 use crate::wire::message::{Attempt, Claimed, Unable};
 use core::time::Duration;
 
+mod reach;
+
 const ME: NodeId = NodeId(0);
 const OTHER: NodeId = NodeId(1);
 const THIRD: NodeId = NodeId(2);
@@ -44,6 +46,7 @@ fn peer(node: NodeId) -> PeerView {
         offers_back: false,
         is_fenced: false,
         died: None,
+        reach: Reach::default(),
     }
 }
 
@@ -63,6 +66,7 @@ fn view() -> View {
         peers: alloc::vec![peer(OTHER), peer(THIRD)],
         times,
         offering: NodeSet::default(),
+        reach: Reach::default(),
     }
 }
 
@@ -119,7 +123,6 @@ impl Case {
             doing: self.doing,
             exclusion: self.exclusion,
             failback: self.failback,
-            is_isolated: false,
             memory: &self.memory,
             claims: &self.claims,
         }

@@ -24,6 +24,7 @@ pub(crate) struct View {
     pub(crate) times: Times,
     /// To whom we offer groups as an operator wants.
     pub(crate) offering: NodeSet,
+    pub(crate) reach: Reach,
 }
 
 /// The spans of OWNERSHIP 5.
@@ -36,6 +37,30 @@ pub(crate) struct Times {
     pub(crate) self_deadline: Duration,
     /// So much later than its death that is taken which a silent node may run.
     pub(crate) takeover_delay: Duration,
+}
+
+/// How well a node is connected to those it serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "trace", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Reach {
+    /// How many ping nodes and groups answer it; `None` if it does not tell, then it is compared with nobody.
+    pub(crate) pings: Option<u32>,
+    /// Since when it is so many.
+    pub(crate) since: Instant,
+    /// Since when it is any, after it was none; known of ourselves only.
+    pub(crate) again: Option<Instant>,
+}
+
+impl Reach {
+    /// It has ping nodes and reaches none: it is likely to be the one that is cut off.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.pings == Some(0)
+    }
+
+    /// Both tell, and it reaches fewer.
+    pub(crate) fn is_below(&self, other: &Reach) -> bool {
+        self.pings.zip(other.pings).is_some_and(|(ours, theirs)| ours < theirs)
+    }
 }
 
 /// What another node is to us (OWNERSHIP 2).
@@ -74,6 +99,7 @@ pub(crate) struct PeerView {
     pub(crate) is_fenced: bool,
     /// When it was declared dead last.
     pub(crate) died: Option<Instant>,
+    pub(crate) reach: Reach,
 }
 
 impl PeerView {
@@ -114,8 +140,6 @@ pub(crate) struct GroupView<'a> {
     pub(crate) doing: Doing,
     pub(crate) exclusion: Exclusion,
     pub(crate) failback: Failback,
-    /// We reach too few ping nodes to serve.
-    pub(crate) is_isolated: bool,
     pub(crate) memory: &'a Memory,
     /// What the others claim, by place.
     pub(crate) claims: &'a [Of<Option<Claim>>],

@@ -85,7 +85,7 @@ pub struct Status<'a> {
     /// `native`, *ours*: the highest version of the native dialect that the sender speaks. 3.0.6 sends none and ignores it;
     /// what is no number counts as none, since a heartbeat must not be lost for it.
     pub native: Option<u32>,
-    /// `hears`, `claims` and `order`, *ours*: whom the sender hears, and what it has claimed. Passed over like `native`.
+    /// `hears`, `claims`, `pings` and `order`, *ours*: whom the sender hears, what it has claimed, how many ping nodes it reaches. Passed over like `native`.
     pub hears: Option<Hears<'a>>,
 }
 
@@ -282,7 +282,7 @@ impl<'a> Body<'a> {
                     Verdict::Unsure => 3,
                 };
                 let nodes: Vec<(&str, u8)> = hears.nodes.iter().map(|(name, said)| (&**name, verdict(said))).collect();
-                digest_of(&(word, deadtime, protocol, native, nodes, hears.claims, hears.order))
+                digest_of(&(word, deadtime, protocol, native, nodes, hears.claims, hears.pings, hears.order))
             }
             Body::Ownership(ownership) => {
                 let mut groups = ownership.groups.clone();
@@ -431,6 +431,9 @@ impl<'a> Body<'a> {
                     if let Some(claims) = hears.claims {
                         out.push_text("claims", format!("{claims:x}"));
                     }
+                    if let Some(pings) = hears.pings {
+                        out.push_text("pings", format!("{pings:x}"));
+                    }
                     out.push_text("order", format!("{:x}", hears.order));
                 }
             }
@@ -533,7 +536,8 @@ impl<'a> Body<'a> {
 
 fn hears<'a>(fields: &Fields<'a>) -> Option<Hears<'a>> {
     let order = read::hex(fields, "order").ok().flatten()?;
-    Hears::read(read::text(fields, "hears").ok()?, read::hex(fields, "claims").ok().flatten(), order)
+    let pings = read::hex(fields, "pings").ok().flatten().and_then(|pings| u32::try_from(pings).ok());
+    Hears::read(read::text(fields, "hears").ok()?, read::hex(fields, "claims").ok().flatten(), pings, order)
 }
 
 fn holding(fields: &Fields<'_>) -> Result<Holding, WireError> {

@@ -6,6 +6,7 @@
 //! | field | message | words |
 //! |---|---|---|
 //! | `hears` | `status` | for other nodes `hGENERATION.NUMBER:NAME`, `g:NAME`, `d:NAME` or `u:NAME`, which is as good as none |
+//! | `pings` | `status` | no words: how many ping nodes and ping groups the sender reaches |
 //! | `groups` | `ownership` | for every group `g:KEY`, then what is said of it, see [`GroupWords`] |
 //!
 //! Numbers are hexadecimal.
@@ -48,6 +49,9 @@ pub struct Hears<'a> {
     pub nodes: Vec<(Cow<'a, str>, Verdict)>,
     /// The version of the sender's claims (`claims`): what it said last in `ownership`. None before the first.
     pub claims: Option<u64>,
+    /// How many ping nodes and groups answer the sender (`pings`). None without ipfail or ping nodes, and until each of
+    /// them has answered or is dead.
+    pub pings: Option<u32>,
     /// A digest of its node lines in their order (`order`).
     pub order: u64,
 }
@@ -102,7 +106,7 @@ pub enum Unable {
     Failed,
     /// It gives way after an attempt without success (OWNERSHIP 3).
     Yields,
-    /// It reaches too few ping nodes.
+    /// It reaches fewer ping nodes than another that may. Said to operators only: nodes compare the counts themselves.
     Isolated,
     /// It is about to leave.
     Leaving,
@@ -168,8 +172,9 @@ impl Unable {
 }
 
 impl<'a> Hears<'a> {
-    /// Reads the three fields; `None` if one of them is missing or cannot be read, since a heartbeat must not be lost for it.
-    pub(super) fn read(hears: Cow<'a, str>, claims: Option<u64>, order: u64) -> Option<Hears<'a>> {
+    /// Reads the fields; `None` if one that must be there is missing or cannot be read, since a heartbeat must not be lost
+    /// for it.
+    pub(super) fn read(hears: Cow<'a, str>, claims: Option<u64>, pings: Option<u32>, order: u64) -> Option<Hears<'a>> {
         let mut nodes = Vec::new();
         for word in words(hears) {
             let (verdict, name) = split(word)?;
@@ -189,7 +194,7 @@ impl<'a> Hears<'a> {
             }
             nodes.push((name, verdict));
         }
-        Some(Hears { nodes, claims, order })
+        Some(Hears { nodes, claims, pings, order })
     }
 
     /// The text of the field `hears`.
@@ -379,10 +384,10 @@ mod tests {
             ("h3".into(), Verdict::Dead),
             ("h4".into(), Verdict::Unsure),
         ];
-        let said = Hears { nodes, claims: Some(3), order: 9 };
+        let said = Hears { nodes, claims: Some(3), pings: Some(2), order: 9 };
         let text = said.text();
         assert_eq!(text, "h5.1f:h1 g:h:2 d:h3 u:h4");
-        assert_eq!(Hears::read(Cow::Borrowed(&text), Some(3), 9), Some(said));
+        assert_eq!(Hears::read(Cow::Borrowed(&text), Some(3), Some(2), 9), Some(said));
     }
 
     #[test]
@@ -393,7 +398,7 @@ mod tests {
             assert!(Ownership::read(1, bad.into()).is_err(), "{bad}");
         }
         for bad in ["h1:a", "h1.x:a", "a", ":a", "h.:a"] {
-            assert_eq!(Hears::read(bad.into(), None, 0), None, "{bad}");
+            assert_eq!(Hears::read(bad.into(), None, None, 0), None, "{bad}");
         }
     }
 }
