@@ -18,8 +18,6 @@ const ALL_AGAIN_MAX: usize = 6;
 pub struct Advice {
     /// Every line that was tried.
     pub trials: Vec<Trial>,
-    /// Lines that the configuration would take, but that the simulator cannot try.
-    pub untried: Vec<String>,
 }
 
 /// A line that was tried.
@@ -71,6 +69,9 @@ pub(super) fn candidates(files: &Files, cluster: &Cluster, script_time: Duration
         let other = service.iter().cloned().chain(usual).find(|interface| interface != only);
         lines.extend(other.map(|interface| format!("bcast {interface}")));
     }
+    if config.nodes().len() > 1 && !config.demands_proof() {
+        lines.push(format!("stonith_host * external/ssh {}", cluster.names.join(" ")));
+    }
     let candidate = |line: String| {
         let understood = files.understand(Some(&line));
         let error = understood.diagnostics.iter().find(|problem| problem.is_error());
@@ -81,13 +82,7 @@ pub(super) fn candidates(files: &Files, cluster: &Cluster, script_time: Duration
         let cluster = refused.is_none().then(|| Cluster::new(files, understood, script_time));
         Candidate { line, cluster, refused }
     };
-    let mut candidates: Vec<Candidate> = lines.into_iter().map(candidate).collect();
-    // Known only by whether the configuration takes it: no device of it is simulated.
-    let fencing = "stonith_host * external/ssh hostlist";
-    if !files.understand(Some(fencing)).diagnostics.iter().any(Diagnostic::is_error) {
-        candidates.push(Candidate { line: "stonith_host".to_owned(), cluster: None, refused: None });
-    }
-    candidates
+    lines.into_iter().map(candidate).collect()
 }
 
 /// Tries the lines.
@@ -110,10 +105,7 @@ pub(super) fn advise(
     for Candidate { line, cluster: with_line, refused } in candidates {
         let none = || Trial { line: line.clone(), refused: None, prevents: vec![], leaves: vec![], prices: vec![] };
         let Some(with_line) = with_line else {
-            match refused {
-                Some(why) => advice.trials.push(Trial { refused: Some(why), ..none() }),
-                None => advice.untried.push(line),
-            }
+            advice.trials.push(Trial { refused, ..none() });
             continue;
         };
         debug_assert_eq!(with_line.names, cluster.names);

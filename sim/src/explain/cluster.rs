@@ -1,7 +1,7 @@
 //! Machines, cables and clients that fit a configuration, and what had to be assumed about them.
 
 use super::files::{Files, Understood};
-use crate::plan::{HostPlan, How, Plan, Policy, Quirk};
+use crate::plan::{Device, DeviceDoes, HostPlan, How, Plan, Policy, Quirk};
 use hb_core::Verb;
 use hb_core::config::{Config, MediumKind, Resource};
 use std::collections::BTreeSet;
@@ -9,6 +9,9 @@ use std::time::Duration;
 
 /// So long after its death a daemon's guard has taken the addresses away.
 const GUARD: Duration = Duration::from_millis(10);
+
+/// So long a fencing device takes.
+const RESET: Duration = Duration::from_secs(1);
 
 /// A cluster to make experiments with.
 #[derive(Clone, Debug)]
@@ -37,9 +40,16 @@ impl Cluster {
         let peers = cluster.peers(&configs[0]);
         cluster.look_at_media(&configs[0]);
         cluster.look_at_resources(&configs[0], script_time);
+        if configs.iter().any(|config| config.fence_device().is_some()) {
+            let takes = super::Brief(RESET);
+            let device =
+                format!("a fencing device resets its machine within {takes} and confirms; the machine stays off");
+            cluster.assumptions.push(device);
+        }
         for (at, (config, peers)) in configs.into_iter().zip(peers).enumerate() {
             let mut host = HostPlan::new(files.texts(), config);
             (host.guard, host.peers) = (Some(GUARD), peers);
+            host.device = Some(Device { does: DeviceDoes::Works, takes: RESET });
             for word in scripts(&host.config) {
                 for verb in [Verb::Start, Verb::Stop] {
                     let how = How::Takes(script_time);
@@ -119,7 +129,7 @@ impl Cluster {
                 self.interfaces.push(interface.to_owned());
             }
         }
-        if !config.programs().is_empty() {
+        if config.programs().iter().any(|program| !program.is_ipfail()) {
             self.assumptions.push("the programs of respawn and failfast lines do nothing".to_owned());
         }
     }

@@ -225,9 +225,6 @@ fn owners(explanation: &Explanation, out: &mut String) -> std::fmt::Result {
             paragraph(out, "- ", &format!("`{}` prevents none of them", trial.line))?;
         }
     }
-    for line in &explanation.advice.untried {
-        paragraph(out, "- ", &format!("a `{line}` line was not tried: the simulator has no device for it"))?;
-    }
     Ok(())
 }
 

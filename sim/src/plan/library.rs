@@ -20,8 +20,8 @@ scenarios! {
     "I1", "I2", "I2-on", "I3", "I4", "I5", "I6", "I7", "I8", "I9",
     "N1", "N2", "N3", "N3-legacy", "N3-off", "N4", "N4-off", "N5", "N6", "N7", "N7-legacy", "N8", "N9", "N10",
     "N11", "N12", "N13",
-    "both-overslept", "guard-stuck", "guard-waits", "ipfail-classic", "ipfail-three", "late-request", "lost-release", "monitor-gives-up", "new-key", "overslept-at-start", "ping-target", "reference-address", "restart-unheard", "serial-noise", "slow-line",
-    "start-fails-quietly", "status-unknown", "stuck-twice",
+    "both-overslept", "by-hand", "guard-stuck", "guard-waits", "heard-again", "ipfail-classic", "ipfail-three", "late-request", "later", "lost-release", "monitor-gives-up", "new-key", "overslept-at-start", "ping-target", "reference-address", "restart-unheard", "serial-noise", "slow-line",
+    "start-fails-quietly", "status-unknown", "three-shooters", "stuck-twice",
 }
 
 /// What a scenario is about, whether it can be run or not.
