@@ -53,80 +53,279 @@ pub enum Event {
     Generation(Generation),
     LocalStatus(&'static str),
     CommunicationUp,
-    NodeListDiffers { node: String, ours: String, theirs: String },
-    NoNodeList { tries: u32 },
-    NoAnswerToStarting { node: String },
-    WokeLate { late: Duration, overslept: bool },
-    Reloaded { applied: usize, waiting: usize },
+    NodeListDiffers {
+        node: String,
+        ours: String,
+        theirs: String,
+    },
+    NoNodeList {
+        tries: u32,
+    },
+    NoAnswerToStarting {
+        node: String,
+    },
+    WokeLate {
+        late: Duration,
+        overslept: bool,
+    },
+    Reloaded {
+        applied: usize,
+        waiting: usize,
+    },
     Changed(Change),
     ReloadWithoutKeys,
-    ShutdownBegins { manages_resources: bool },
+    ShutdownBegins {
+        manages_resources: bool,
+    },
     AllReleased,
-    ShutdownComplete { me: String },
+    ShutdownComplete {
+        me: String,
+    },
     // --- membership
-    Link { node: String, medium: String, up: bool },
-    Medium { medium: String, carrier: Carrier },
-    NodeStatus { node: String, liveness: Liveness },
-    NodeDead { node: String, silent: Duration, limit: Duration, never_heard: bool },
-    LateHeartbeat { node: String, interval: Duration, deadtime: Option<Duration> },
-    DeadTimeCapped { node: String, asked: Duration, granted: Duration },
-    Dialect { native: Option<u32>, kept_by: Option<String> },
-    Restart { node: String, generation: Generation },
-    ReturnAfterPartition { node: String },
-    NoIpfail { node: String },
-    ShutdownNotice { node: String },
+    Link {
+        node: String,
+        medium: String,
+        up: bool,
+    },
+    Medium {
+        medium: String,
+        carrier: Carrier,
+    },
+    NodeStatus {
+        node: String,
+        liveness: Liveness,
+    },
+    NodeDead {
+        node: String,
+        silent: Duration,
+        limit: Duration,
+        never_heard: bool,
+    },
+    LateHeartbeat {
+        node: String,
+        interval: Duration,
+        deadtime: Option<Duration>,
+    },
+    DeadTimeCapped {
+        node: String,
+        asked: Duration,
+        granted: Duration,
+    },
+    Dialect {
+        native: Option<u32>,
+        kept_by: Option<String>,
+    },
+    Restart {
+        node: String,
+        generation: Generation,
+    },
+    ReturnAfterPartition {
+        node: String,
+    },
+    NoIpfail {
+        node: String,
+    },
+    ShutdownNotice {
+        node: String,
+    },
     Membership(MembershipChange),
     // --- delivery
-    Dropped { medium: String, reason: DropReason, suppressed: u64 },
-    Lost { node: String, first: Seq, last: Seq },
-    NothingMissing { node: String },
-    StartedOver { node: String, first: Seq, last: Seq },
-    GivenUp { node: String, first: Seq, last: Seq, reason: String },
-    ImpossibleAck { node: String, seq: Seq, newest: Seq },
+    Dropped {
+        medium: String,
+        reason: DropReason,
+        suppressed: u64,
+    },
+    Lost {
+        node: String,
+        first: Seq,
+        last: Seq,
+    },
+    NothingMissing {
+        node: String,
+    },
+    StartedOver {
+        node: String,
+        first: Seq,
+        last: Seq,
+    },
+    GivenUp {
+        node: String,
+        first: Seq,
+        last: Seq,
+        reason: String,
+    },
+    ImpossibleAck {
+        node: String,
+        seq: Seq,
+        newest: Seq,
+    },
     ForeignOp(OpId),
     // --- resources
-    Decision { what: Decision, groups: String, why: Why },
-    NoStonith { node: String },
-    Acquiring { group: String },
-    Releasing { group: String },
-    Acquired { group: String, took: Duration },
-    Released { group: String, took: Duration },
-    Running { resource: String, verb: &'static str },
-    Ran { resource: String, verb: &'static str, outcome: &'static str, took: Duration, said: Transcript },
-    OpFailed { resource: String, verb: &'static str, failure: Failure, took: Duration, said: Transcript },
-    GivingUpGroup { group: String, resource: String },
-    StopRetry { resource: String, attempt: u32 },
-    StopFailed { resource: String, reboots: bool },
-    FoundRunning { resource: String },
-    ResourceLost { resource: String, failures: u32, failure: Failure },
-    Restarting { group: String, resource: String, restart: usize, of: usize },
-    Cleaned { group: String, why: String },
-    BothOwn { whose: &'static str, node: String },
-    Ownership { group: String, step: Step },
-    Fence { node: String, step: FenceStep },
-    GroupsDiffer { node: String, group: String, difference: Difference },
+    Decision {
+        what: Decision,
+        groups: String,
+        why: Why,
+    },
+    NoStonith {
+        node: String,
+    },
+    Acquiring {
+        group: String,
+    },
+    Releasing {
+        group: String,
+    },
+    Acquired {
+        group: String,
+        took: Duration,
+    },
+    Released {
+        group: String,
+        took: Duration,
+    },
+    Running {
+        resource: String,
+        verb: &'static str,
+    },
+    Ran {
+        resource: String,
+        verb: &'static str,
+        outcome: &'static str,
+        took: Duration,
+        said: Transcript,
+    },
+    OpFailed {
+        resource: String,
+        verb: &'static str,
+        failure: Failure,
+        took: Duration,
+        said: Transcript,
+    },
+    GivingUpGroup {
+        group: String,
+        resource: String,
+    },
+    StopRetry {
+        resource: String,
+        attempt: u32,
+    },
+    StopFailed {
+        resource: String,
+        reboots: bool,
+    },
+    FoundRunning {
+        resource: String,
+    },
+    ResourceLost {
+        resource: String,
+        failures: u32,
+        failure: Failure,
+    },
+    Restarting {
+        group: String,
+        resource: String,
+        restart: usize,
+        of: usize,
+    },
+    Cleaned {
+        group: String,
+        why: String,
+    },
+    BothOwn {
+        whose: &'static str,
+        node: String,
+    },
+    Ownership {
+        group: String,
+        step: Step,
+    },
+    Fence {
+        node: String,
+        step: FenceStep,
+    },
+    /// Scenario S7.
+    Stranger {
+        node: String,
+    },
+    GroupsDiffer {
+        node: String,
+        group: String,
+        difference: Difference,
+    },
     // --- standby and takeover
-    StandbyAsked { node: String, set: Which },
-    StandbyAnswered { node: String, set: Which },
-    StandbyIgnored { node: String, what: &'static str, why: &'static str },
-    StandbyReleased { set: Which },
-    StandbyAcquired { set: Which },
-    StandbyTaken { set: Which },
-    StandbyCancelled { why: crate::action::Cancellation },
-    TakeoverAsked { node: String, set: Which },
+    StandbyAsked {
+        node: String,
+        set: Which,
+    },
+    StandbyAnswered {
+        node: String,
+        set: Which,
+    },
+    StandbyIgnored {
+        node: String,
+        what: &'static str,
+        why: &'static str,
+    },
+    StandbyReleased {
+        set: Which,
+    },
+    StandbyAcquired {
+        set: Which,
+    },
+    StandbyTaken {
+        set: Which,
+    },
+    StandbyCancelled {
+        why: crate::action::Cancellation,
+    },
+    TakeoverAsked {
+        node: String,
+        set: Which,
+    },
     // --- local clients
-    ClientJoined { client: String, pid: u32 },
-    ClientLeft { client: String, pid: u32, why: String },
-    ClientRefused { client: String, pid: u32, uid: u32, why: &'static str },
-    ClientSilenced { client: String, kind: String, why: String },
+    ClientJoined {
+        client: String,
+        pid: u32,
+    },
+    ClientLeft {
+        client: String,
+        pid: u32,
+        why: String,
+    },
+    ClientRefused {
+        client: String,
+        pid: u32,
+        uid: u32,
+        why: &'static str,
+    },
+    ClientSilenced {
+        client: String,
+        kind: String,
+        why: String,
+    },
     ClientsHeard(bool),
     Ipfail(Ipfail),
-    ProgramBuiltIn { command: String },
-    ProgramStarts { command: String, user: String },
-    ProgramEnded { command: String, end: ProgramEnd, expected: bool },
-    ProgramRespawns { command: String },
-    ProgramTooFast { command: String },
-    ProgramFatal { command: String },
+    ProgramBuiltIn {
+        command: String,
+    },
+    ProgramStarts {
+        command: String,
+        user: String,
+    },
+    ProgramEnded {
+        command: String,
+        end: ProgramEnd,
+        expected: bool,
+    },
+    ProgramRespawns {
+        command: String,
+    },
+    ProgramTooFast {
+        command: String,
+    },
+    ProgramFatal {
+        command: String,
+    },
 }
 
 /// How a node's haresources is another than ours, for one group.
@@ -233,7 +432,8 @@ impl Event {
             ProgramFatal, ProgramRespawns, ProgramStarts, ProgramTooFast, Ran, Released, Releasing, ReloadWithoutKeys,
             Reloaded, ResourceLost, Restart, Restarting, ReturnAfterPartition, Running, ShutdownBegins,
             ShutdownComplete, ShutdownNotice, StandbyAcquired, StandbyAnswered, StandbyAsked, StandbyCancelled,
-            StandbyIgnored, StandbyReleased, StandbyTaken, StartedOver, StopFailed, StopRetry, TakeoverAsked, WokeLate,
+            StandbyIgnored, StandbyReleased, StandbyTaken, StartedOver, StopFailed, StopRetry, Stranger, TakeoverAsked,
+            WokeLate,
         };
         match self {
             Running { .. } | Ran { .. } => Level::Debug,
@@ -275,6 +475,7 @@ impl Event {
             },
             Ownership { step, .. } => step.level(),
             Fence { step, .. } => step.level(),
+            Stranger { .. } => Level::Crit,
             Changed(change) => match change.takes {
                 Takes::Now => Level::Info,
                 Takes::Restart(_) => Level::Warn,
@@ -526,6 +727,11 @@ impl Event {
             ),
             Event::Ownership { group, step } => write!(f, "{group}: {step}"),
             Event::Fence { node, step } => step.fmt(node, f),
+            Event::Stranger { node } => write!(
+                f,
+                "what comes from node {node} is not signed with a key of ours: it lives, and nothing that is preferred there is \
+                 taken over. Compare the two authkeys"
+            ),
             Event::BothOwn { whose, node } => write!(f, "Both machines own {whose} resources! (the other is {node})"),
             Event::StandbyAsked { node, set } => write!(f, "{node} wants to go standby [{}]", set.word()),
             Event::StandbyAnswered { node, set } => {

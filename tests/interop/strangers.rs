@@ -19,9 +19,13 @@ fn another_key() -> Outcome {
     let mut plan = Plan::new(&[Ours, Real]);
     plan.nodes[1].authkeys = plan.nodes[0].authkeys.replace("a-key", "another-key");
     let scene = Scene::started(plan)?;
-    // Scenario S7 wants better of ours, since somebody who signs wrongly is somebody who lives; that row is pending, and
-    // this line changes with it.
-    scene.settles("each takes the other for dead", &["active dead all", "dead active all"], "A@h1+h2 B@h1+h2")?;
+    // Scenario S7: to ours somebody who signs wrongly is somebody who lives, and keeps what is preferred there.
+    scene.settles(
+        "only the real one takes the other for dead",
+        &["active init local", "dead active all"],
+        "A@h1+h2 B@h2",
+    )?;
+    scene.logged(0, &["what comes from node h2 is not signed with a key of ours: it lives"])?;
     scene.logged(0, &["failed authentication: the digest made with key 1 is wrong on eth1 [from 10.78.0.2:"])?;
     scene.logged(1, &["netstring authentication failed"])?;
     let dropped = scene.status(0)?["dropped"].clone();

@@ -109,6 +109,8 @@ pub(crate) struct Peer {
     pub(crate) fence: Fence,
     /// When it was declared dead last.
     pub(crate) died: Option<Instant>,
+    /// When something came last that bears its name and is not signed with our keys, while it was never heard properly.
+    pub(crate) strange: Option<Instant>,
     /// It said `shutdone` in its newest life: it holds nothing and will fall silent.
     pub(crate) gone: bool,
     /// It said `starting` in its newest life.
@@ -134,6 +136,7 @@ impl Peer {
             contact: Contact::begun(since),
             fence: Fence::Unneeded,
             died: None,
+            strange: None,
             gone: false,
             asked: false,
             claim: None,
@@ -145,13 +148,18 @@ impl Peer {
         matches!(self.fence, Fence::Proved(_))
     }
 
+    /// It lives, and nothing that it says can be believed (scenario S7).
+    pub(crate) fn is_strange(&self) -> bool {
+        self.liveness == Liveness::Init && self.strange.is_some()
+    }
+
     /// When the node is dead if it stays silent: our `initdead` until our own start is complete, then the dead time it
     /// announced, ours if it never did (WIRE 10.3).
     pub(crate) fn dead_at(&self, config: &Config, start_complete: bool) -> Instant {
         let timing = config.timing();
         let limit = self.dead_time.unwrap_or(timing.deadtime());
         let limit = if start_complete { limit } else { timing.initdead().max(limit) };
-        self.heard.unwrap_or(self.since).plus(limit)
+        self.heard.or(self.strange).unwrap_or(self.since).plus(limit)
     }
 }
 
@@ -264,9 +272,9 @@ impl NodeTable {
         self.iter().filter(|(id, _)| *id != self.me)
     }
 
-    /// Whether every other node was heard or is dead (CLUSTER b.2).
-    pub(crate) fn all_known(&self) -> bool {
-        self.others().all(|(_, peer)| peer.liveness != Liveness::Init)
+    /// Whether every other node was heard or is dead (CLUSTER b.2); or, if `late`, heard with a signature that is not ours.
+    pub(crate) fn all_known(&self, late: bool) -> bool {
+        self.others().all(|(_, peer)| peer.liveness != Liveness::Init || late && peer.is_strange())
     }
 
     /// The live nodes to ask for the node list, in the order in which they are asked.

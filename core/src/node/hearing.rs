@@ -25,8 +25,9 @@ pub(crate) struct Verdicts {
 impl Node {
     fn verdicts(&self, look: &mut Look) -> Verdicts {
         let mut verdicts = Verdicts { pings: self.pings_reached(), ..Verdicts::default() };
-        for (node, _) in self.nodes.others() {
+        for (node, peer) in self.nodes.others() {
             match self.standing(node, look) {
+                _ if peer.is_strange() => {}
                 Standing::Live => verdicts.live = verdicts.live.with(node),
                 Standing::Gone | Standing::Dead => verdicts.out = verdicts.out.with(node),
                 Standing::Unsure => {}
@@ -59,6 +60,9 @@ impl Node {
         self.told = self.verdicts(&mut Look::default());
         let nodes = self.nodes.others().filter_map(|(node, peer)| {
             let receiver = &peer.receiver;
+            if peer.is_strange() {
+                return None;
+            }
             let verdict = match self.standing(node, &mut Look::default()) {
                 Standing::Live => Verdict::Heard { generation: receiver.generation(), seq: receiver.newest_status() },
                 Standing::Gone => Verdict::Gone,

@@ -73,7 +73,7 @@ impl Node {
     pub(super) fn go_on_joining(&mut self) {
         let initdead = self.started.plus(self.config.timing().initdead());
         let may_join = self.config.autojoin() == Autojoin::None || *self.now >= initdead;
-        let all_known = may_join && self.nodes.all_known() && self.pings.all_known();
+        let all_known = may_join && self.nodes.all_known(*self.now >= initdead) && self.pings.all_known();
         if self.life == Lifecycle::Joining(Join::Listening) && all_known {
             self.life = Lifecycle::Joining(Join::AskingNodes { tries: 0 });
             self.ask_for_nodes();

@@ -225,6 +225,7 @@ impl Node {
                 offers_back: false,
                 is_fenced: peer.is_fenced(),
                 died: peer.died,
+                is_strange: peer.is_strange(),
                 reach: native::Reach {
                     pings: told.and_then(|told| told.pings),
                     since: peer.contact.reaches_since,
@@ -271,6 +272,10 @@ impl Node {
             // After a late wake only who was heard since is alive for certain.
             let renewed = peer.heard.is_some_and(|heard| heard >= self.trusted);
             return if renewed { Standing::Live } else { Standing::Unsure };
+        }
+        if peer.is_strange() && self.life.is_started() {
+            // What it says is nobody's word; that it lives the rule sees beside this.
+            return Standing::Dead;
         }
         if peer.liveness != Liveness::Dead {
             return Standing::Unsure;
@@ -535,6 +540,7 @@ impl Node {
             Some(Obstacle::Unsure(at)) => Why::Unheard { node: node(at) },
             Some(Obstacle::Duty(because)) => self.why_native(because),
             Some(Obstacle::AbleAgain) => Why::AbleAgain,
+            Some(Obstacle::Strange(at)) => Why::Strange { node: node(at) },
             Some(Obstacle::Delayed(at)) => Why::Delayed { node: node(at), delay: self.config.takeover_delay() },
             Some(Obstacle::CutOff(at)) => Why::CutOff { node: node(at) },
             Some(Obstacle::Unanswered(at)) => Why::Unanswered { node: node(at) },

@@ -71,7 +71,7 @@ impl Node {
         };
         let peers = self.nodes.others().map(|(node, peer)| PeerView {
             node,
-            liveness: peer.liveness,
+            liveness: if peer.is_strange() { Liveness::Dead } else { peer.liveness },
             gone: peer.gone,
             proof: self.proof_of(peer),
             claim: peer.claim,
@@ -91,6 +91,9 @@ impl Node {
 
     /// Whether what a dead node held may be taken (CLUSTER f.2; `takeover_delay` is *ours*).
     fn proof_of(&self, peer: &Peer) -> Proof {
+        if peer.is_strange() {
+            return Proof::Strange;
+        }
         if self.config.exclusion(None).fencing {
             return if peer.is_fenced() { Proof::Given } else { Proof::Wanted };
         }

@@ -13,10 +13,11 @@ use crate::drop_reason::DropReason;
 use crate::event::Event;
 use crate::ids::{MediumId, NodeId, NodeUuid, Seq};
 use crate::input::Carrier;
+use crate::membership::Liveness;
 use crate::rng::Lane;
 use crate::time::{Instant, UnixTime};
 use crate::wire::message::{Ack, Nak, Rexmit};
-use crate::wire::{Body, EncodeError, Header, Message};
+use crate::wire::{self, Body, EncodeError, Header, Message};
 use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -61,7 +62,12 @@ impl Node {
         };
         let message = match received {
             Ok(message) => message,
-            Err(reason) => return self.complain(medium, reason),
+            Err(reason) => {
+                if matches!(reason, DropReason::Auth(_)) {
+                    self.note_stranger(bytes);
+                }
+                return self.complain(medium, reason);
+            }
         };
         // Who sent it: a name. The uuid travels with the name and is learned, not searched for (*ours*: with `autojoin
         // none` a renamed node is an unknown one).
@@ -69,6 +75,34 @@ impl Node {
             Some(from) if from == config.local() => self.on_own(medium, &message),
             Some(from) => self.on_message(medium, from, &message, bytes),
             None => self.on_unknown(medium, &message),
+        }
+    }
+
+    /// Somebody who bears a node's name and has other keys than we lives, though nothing that it says can be believed
+    /// (scenario S7). Once a node was heard properly what is not signed changes nothing.
+    fn note_stranger(&mut self, bytes: &[u8]) {
+        if !self.nodes.others().any(|(_, peer)| peer.heard.is_none()) {
+            return;
+        }
+        let Ok(packet) = wire::decode(bytes) else { return };
+        let Ok(header) = Header::read(&packet.fields) else { return };
+        let Some(from) = self.config.node_named(&header.src) else { return };
+        let (now, initdead) = (*self.now, self.started.plus(self.config.timing().initdead()));
+        let Some(peer) = self.nodes.get_mut(from).filter(|peer| peer.heard.is_none() && !peer.gone) else { return };
+        if from == self.config.local() {
+            return;
+        }
+        if peer.liveness == Liveness::Dead {
+            // It comes late; nothing is taken from it from now on.
+            peer.liveness = Liveness::Init;
+        }
+        if peer.strange.replace(now).is_none() {
+            self.report(Event::Stranger { node: self.name(from) });
+        }
+        self.rearm_death(from);
+        // It was waited for long enough then.
+        if !self.life.is_started() {
+            self.deadlines.set(Timer::Autojoin, initdead.max(now));
         }
     }
 

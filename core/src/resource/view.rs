@@ -54,6 +54,8 @@ pub(crate) enum Proof {
     Delayed,
     /// It must be reset first.
     Wanted,
+    /// It lives and signs with another key: what is preferred there is left to it.
+    Strange,
 }
 
 impl PeerView {
@@ -65,6 +67,11 @@ impl PeerView {
     /// Whether what it held may be taken.
     pub(crate) fn is_released(&self) -> bool {
         self.gone || self.liveness == Liveness::Dead && self.proof == Proof::Given
+    }
+
+    /// Whether it keeps us from what is preferred here.
+    pub(crate) fn leaves_ours(&self) -> bool {
+        self.is_released() || self.proof == Proof::Strange
     }
 }
 

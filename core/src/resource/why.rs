@@ -120,6 +120,11 @@ pub enum Why {
     Unable(Unable),
     /// This node said only lately that it is able again.
     AbleAgain,
+    /// Scenario S7: its preferred node lives and signs with another key.
+    Strange {
+        /// The node.
+        node: String,
+    },
     /// The node that may run it is dead for less than `takeover_delay`.
     Delayed {
         /// The node.
@@ -216,6 +221,9 @@ impl fmt::Display for Why {
             ),
             Why::Unable(unable) => write!(f, "this node is not able to run it: {}", unable.word()),
             Why::AbleAgain => f.write_str("waiting: this node is able again, which a silent node may not know yet"),
+            Why::Strange { node } => {
+                write!(f, "left to {node}, which lives: what comes from it is signed with a key that is not ours")
+            }
             Why::Delayed { node, delay } => {
                 write!(f, "waiting: what {node} may still run is taken {} ms after its death", Millis(*delay))
             }

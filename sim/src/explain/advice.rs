@@ -4,7 +4,6 @@ use super::cluster::Cluster;
 use super::experiments::{Experiment, Kind};
 use super::files::Files;
 use super::outcome::{self, Merged, Outcome};
-use hb_core::config::Diagnostic;
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -151,7 +151,7 @@ fn ask(book: &Book) -> Option<Intent> {
 
 /// Whether nothing that `peer` does or may do keeps us from our local groups.
 fn leaves_us_our_own(peer: &crate::resource::PeerView) -> bool {
-    peer.is_released()
+    peer.leaves_ours()
         || peer.liveness == Liveness::Active && peer.claim.is_some_and(|claim| !claim.hold.foreign && !claim.releasing)
 }
 

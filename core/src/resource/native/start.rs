@@ -23,6 +23,8 @@ pub(crate) enum Obstacle {
     CutOff(NodeId),
     /// We said only lately that we are able again, and a node that may hold it may not know.
     AbleAgain,
+    /// Its preferred node lives, though nothing that it says can be believed.
+    Strange(NodeId),
     /// A node is not silent for long enough yet (`takeover_delay`).
     Delayed(NodeId),
     /// A live node has not said what it does, or did not say it to our present life.
@@ -108,6 +110,10 @@ pub(crate) fn obstacle(view: &View, group: &GroupView<'_>, look: &mut Look) -> O
             return Some(Obstacle::AbleAgain);
         }
     }
+    let strange = |peer: &&PeerView| peer.is_strange && group.home == Some(peer.node);
+    if let Some(peer) = view.peers.iter().find(strange) {
+        return Some(Obstacle::Strange(peer.node));
+    }
     if let Some(peer) = delayed(view, group, look) {
         return Some(Obstacle::Delayed(peer));
     }
@@ -141,7 +147,7 @@ fn delayed(view: &View, group: &GroupView<'_>, look: &mut Look) -> Option<NodeId
     }
     let mut dead = view.peers.iter().filter(|peer| peer.standing == Standing::Dead && !peer.is_fenced);
     let young = |peer: &&PeerView| {
-        let since = peer.died.unwrap_or(view.now);
+        let since = peer.died.unwrap_or(peer.since);
         !look.is_due(view, since.plus(view.times.takeover_delay))
     };
     dead.find(young).map(|peer| peer.node)
@@ -163,7 +169,7 @@ pub(crate) fn needs_proof(view: &View, group: &GroupView<'_>) -> Option<NodeId> 
     if !group.exclusion.fencing || group.owned().is_some() || group.memory.consent.is_some() {
         return None;
     }
-    let node = unproved(view, group)?;
+    let node = unproved(view, group).filter(|node| view.peer(*node).is_some_and(|peer| !peer.is_strange))?;
     let votes = view.live().filter(|peer| peer.names_us).count().saturating_add(1);
     let may = !group.exclusion.quorum || votes >= view.majority();
     let agreed = view.live().all(|other| other.counts_out.has(node));

@@ -46,6 +46,7 @@ fn peer(node: NodeId) -> PeerView {
         offers_back: false,
         is_fenced: false,
         died: None,
+        is_strange: false,
         reach: Reach::default(),
     }
 }

@@ -99,6 +99,8 @@ pub(crate) struct PeerView {
     pub(crate) is_fenced: bool,
     /// When it was declared dead last.
     pub(crate) died: Option<Instant>,
+    /// It lives, and nothing that it says is signed with a key of ours.
+    pub(crate) is_strange: bool,
     pub(crate) reach: Reach,
 }
 
