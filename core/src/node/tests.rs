@@ -26,11 +26,15 @@ mod reload;
 mod traffic;
 
 pub(super) fn config(local: &str, ha_cf: &str, haresources: &str) -> Config {
+    config_signed(local, ha_cf, haresources, b"auth 1\n1 sha1 secret\n")
+}
+
+fn config_signed(local: &str, ha_cf: &str, haresources: &str, authkeys: &[u8]) -> Config {
     let sources = Sources {
         local_name: local,
         ha_cf: SourceText { name: "ha.cf", bytes: ha_cf.as_bytes() },
         haresources: Some(SourceText { name: "haresources", bytes: haresources.as_bytes() }),
-        authkeys: SourceText { name: "authkeys", bytes: b"auth 1\n1 sha1 secret\n" },
+        authkeys: SourceText { name: "authkeys", bytes: authkeys },
     };
     let reading = Config::read(&sources);
     reading.config.unwrap_or_else(|| panic!("{:?}", reading.diagnostics))

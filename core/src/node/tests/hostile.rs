@@ -336,3 +336,38 @@ fn who_asks_for_everything_for_ever_gets_a_bounded_answer() {
     assert_eq!(pair.holds(), ["local", "local"]);
     assert!(!pair.log.iter().any(|(_, line)| line.contains("is dead (")), "{:#?}", pair.log);
 }
+
+/// Scenario S7, and what makes it harmless: a node that was heard properly cannot be made strange by anybody.
+#[test]
+fn who_signs_with_another_key_lives_and_keeps_what_is_preferred_there() {
+    for dialect in ["", "dialect classic\n"] {
+        let text = alloc::format!("{}auto_failback on\n", C2.replace("dialect classic\n", dialect));
+        let mut pair = Pair::with(&text, GROUPS);
+        pair.configs[1] = config_signed("h2", &text, GROUPS, b"auth 1\n1 sha1 other\n");
+        pair.boot(0);
+        pair.boot(1);
+        pair.run(secs(7));
+        assert_eq!(pair.holds(), ["none", "none"], "initdead is not over");
+        pair.run(secs(20));
+        assert_eq!(pair.holds(), ["local", "local"], "{dialect}");
+        assert!(pair.has_logged(0, "what comes from node h2 is not signed with a key of ours"));
+        // Silence is silence.
+        pair.crash(1);
+        pair.run(secs(4));
+        assert_eq!(pair.holds()[0], "all", "{dialect}");
+        // It comes back with the right keys, and is heard; then somebody forges its name, and it dies in earnest.
+        pair.configs[1] = config("h2", &text, GROUPS);
+        pair.boot(1);
+        pair.run(secs(10));
+        assert_eq!(pair.holds(), ["local", "local"], "{dialect}");
+        let mut forged = pair.sent.iter().rfind(|(by, _)| *by == 1).map(|(_, frame)| frame.to_vec()).unwrap();
+        let at = forged.windows(9).position(|text| text == b"t=status,").map_or(forged.len() / 2, |at| at + 2);
+        forged[at] ^= 1;
+        pair.crash(1);
+        for _ in 0..8 {
+            pair.step(0, Input::Frame { medium: MediumId(0), bytes: &forged });
+            pair.run(secs(1) / 2);
+        }
+        assert_eq!(pair.holds()[0], "all", "{dialect}");
+    }
+}
