@@ -48,9 +48,6 @@ pub(crate) struct Shot {
 impl Node {
     /// Begins, goes on with, or ends what the rule books need: these nodes must be proved to run nothing.
     pub(super) fn see_to_fencing(&mut self, needed: &[NodeId]) {
-        if !self.config.demands_proof() {
-            return;
-        }
         let now = *self.now;
         for node in self.nodes.others().map(|(node, _)| node).collect::<alloc::vec::Vec<_>>() {
             let turn = now.plus(self.config.fence_delay().saturating_mul(self.turn()));

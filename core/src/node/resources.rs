@@ -120,8 +120,10 @@ impl Node {
         }
         self.mind_partner();
         self.settle_classes();
-        let needed = classic::needs_proof(&self.view(), &self.book);
-        self.see_to_fencing(&needed);
+        if self.config.demands_proof() {
+            let needed = classic::needs_proof(&self.view(), &self.book);
+            self.see_to_fencing(&needed);
+        }
         // A death may become old enough by time alone.
         let delay = self.config.takeover_delay();
         let deaths = self.nodes.others().filter_map(|(_, peer)| Some(peer.died?.plus(delay)));

@@ -64,7 +64,10 @@ pub(crate) fn unable(view: &View, group: &GroupView<'_>) -> Option<Unable> {
 
 /// Where definitions differ that of the owner counts, else that of the first live node that lists the group.
 fn counting_definition(view: &View, group: &GroupView<'_>) -> Option<u64> {
-    if group.owned().is_some() {
+    let differs =
+        |(_, claim): (&PeerView, &Claim)| claim.definition.is_some_and(|other| Some(other) != group.definition);
+    // Nearly always they agree: then there is nothing to choose.
+    if group.owned().is_some() || group.definition.is_some() && !view.claimants(group).any(differs) {
         return group.definition;
     }
     let listed = |claim: &&Claim| claim.definition.is_some();
