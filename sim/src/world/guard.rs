@@ -7,9 +7,10 @@
 
 use super::perform::SCRIPT_OP;
 use super::{Due, World};
+use crate::check::Fact;
 use crate::ground::Power;
 use crate::host::Schedule;
-use crate::plan::{EngineKind, How};
+use crate::plan::{EngineKind, Event, How};
 use crate::recording::What;
 use hb_core::ids::MediumId;
 use hb_core::time::Instant;
@@ -59,6 +60,7 @@ impl World {
         if self.hosts[host].pulse == pulse && self.hosts[host].schedule == Schedule::Suspended {
             self.note(|| What::Device(host, "the guard kills the daemon, which is stuck".to_owned()));
             self.kill(host);
+            self.tell(&Fact::Happened(&Event::Kill(host)));
         }
     }
 
