@@ -164,17 +164,17 @@ fn a_refused_configuration_is_a_problem_unless_it_is_expected() {
         let problems = Plan::parse("refused.hbs", text).err().unwrap_or_default();
         problems.iter().map(|problem| problem.code).collect()
     };
-    let fenced = "base C2\nset stonith_host * external/lab h1 h2\nset auto_failback on\n";
-    assert_eq!(codes(&format!("{fenced}boot h1\nend 1\n")), [Code::Refused]);
+    let open = "base C2\nset autojoin any\nset auto_failback on\n";
+    assert_eq!(codes(&format!("{open}boot h1\nend 1\n")), [Code::Refused]);
     // The label of one line and the node of the other are unknown.
-    let wrong = codes(&format!("{fenced}boot h9\nby 1 C@h1\nend 1\n"));
+    let wrong = codes(&format!("{open}boot h9\nby 1 C@h1\nend 1\n"));
     assert_eq!(wrong, [Code::Refused, Code::ScenarioValue, Code::ScenarioValue]);
     let names: Vec<String> = (1..=17).map(|number| format!("h{number}")).collect();
     let many = format!("base C2\nset auto_failback on\nset node {}\nslow h1 Tst::X start 1\nend 1\n", names.join(" "));
     assert_eq!(codes(&many), [Code::TooManyOwners, Code::ScenarioValue]);
-    let plan = Plan::parse("refused.hbs", &format!("{fenced}refused E0203\nend 1\n")).unwrap();
+    let plan = Plan::parse("refused.hbs", &format!("{open}refused E0203\nend 1\n")).unwrap();
     assert!(plan.hosts.is_empty() && hb_sim::run(&plan, 1, Detail::Lines).passed());
-    let others = codes(&format!("{fenced}refused E0304\nend 1\n"));
+    let others = codes(&format!("{open}refused E0304\nend 1\n"));
     assert_eq!(others, [Code::Refused, Code::ScenarioValue]);
     assert_eq!(codes("base C2\nset auto_failback on\nrefused E0304\nend 1\n"), [Code::ScenarioValue]);
     // Cables and ground cannot change in the middle of a run.
