@@ -475,7 +475,6 @@ impl Event {
             },
             Ownership { step, .. } => step.level(),
             Fence { step, .. } => step.level(),
-            Stranger { .. } => Level::Crit,
             Changed(change) => match change.takes {
                 Takes::Now => Level::Info,
                 Takes::Restart(_) => Level::Warn,
@@ -519,6 +518,7 @@ impl Event {
             LateHeartbeat { deadtime: Some(_), .. }
             | WokeLate { overslept: true, .. }
             | ReturnAfterPartition { .. }
+            | Stranger { .. }
             | GivingUpGroup { .. }
             | StopFailed { .. }
             | ProgramFatal { .. } => Level::Crit,

@@ -12,7 +12,7 @@ mod member;
 
 use crate::refusals::Refusals;
 use hb_core::config::{Change, Config, Plan};
-use hb_core::ids::{ClientId, GroupId};
+use hb_core::ids::{ClientId, GroupId, NodeId};
 use hb_core::{Closed, Credentials, Door, Input, Level, Request, Response, Which};
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
@@ -525,6 +525,11 @@ pub(crate) fn group(config: &Config, key: &str) -> Result<GroupId, Value> {
             format!("there is no group [{key}]; a group has the name of its first resource: {}", known.join(", "));
         failure("no-such-group", &text)
     })
+}
+
+/// The node that a request is about.
+pub(crate) fn node(config: &Config, name: &str) -> Result<NodeId, Value> {
+    config.node_named(name).ok_or_else(|| failure("no-such-node", &format!("there is no node [{name}]")))
 }
 
 #[cfg(test)]

@@ -386,12 +386,9 @@ impl Machine {
                     Ok(group) => self.inputs.push_back(Input::Client { client, request: Request::Cleanup(group) }),
                     Err(answer) => self.parts.control.answer(client, &answer),
                 },
-                Asked::Confirm(name) => match node.config().node_named(&name) {
-                    Some(dead) => self.inputs.push_back(Input::Client { client, request: Request::Confirm(dead) }),
-                    None => {
-                        let text = format!("there is no node [{name}]");
-                        self.parts.control.answer(client, &control::failure("no-such-node", &text));
-                    }
+                Asked::Confirm(name) => match control::node(node.config(), &name) {
+                    Ok(dead) => self.inputs.push_back(Input::Client { client, request: Request::Confirm(dead) }),
+                    Err(answer) => self.parts.control.answer(client, &answer),
                 },
                 Asked::Node(request) => self.inputs.push_back(Input::Client { client, request }),
                 Asked::Reload => {

@@ -95,7 +95,7 @@ fn heard_again() -> Outcome {
     testbed.set_joined(0, Net::Heartbeat, false)?;
     let mut pid = String::new();
     testbed.wait_until("h2 shoots, which needs the group", PATIENCE, |_| {
-        pid = std::fs::read_to_string(at.join("pid")).unwrap_or_default().trim().to_owned();
+        std::fs::read_to_string(at.join("pid")).unwrap_or_default().trim().clone_into(&mut pid);
         !pid.is_empty()
     })?;
     testbed.set_joined(0, Net::Heartbeat, true)?;

@@ -21,9 +21,9 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 /// Devices answer in seconds; who does not in a minute has failed.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 /// An operator may take an hour.
-const MANUAL_LIMIT: Duration = Duration::from_secs(3600);
+const MANUAL_LIMIT: Duration = Duration::from_hours(1);
 /// Types that wait for a person.
 const MEATWARE: &str = "meatware";
 /// What the names of fence agents begin with.

@@ -193,14 +193,13 @@ impl Node {
             Some(peer) if peer.liveness != Liveness::Dead => Some(Refusal::Alive),
             Some(_) => None,
         };
-        let response = match refusal {
-            Some(refusal) => Response::Refused(refusal),
-            None => {
-                self.cease_fire(node);
-                self.report(Event::Fence { node: self.name(node), step: FenceStep::Told { by: None } });
-                self.prove(node, ProvedBy::Operator);
-                Response::Done
-            }
+        let response = if let Some(refusal) = refusal {
+            Response::Refused(refusal)
+        } else {
+            self.cease_fire(node);
+            self.report(Event::Fence { node: self.name(node), step: FenceStep::Told { by: None } });
+            self.prove(node, ProvedBy::Operator);
+            Response::Done
         };
         self.actions.0.push(Action::Reply { client, response });
     }

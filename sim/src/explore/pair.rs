@@ -282,7 +282,7 @@ impl Pair {
                 Action::Exit(_) => wrong("ends on its own"),
                 Action::Reboot => wrong("reboots although everything stops"),
                 Action::Fence { .. } | Action::CeaseFire { .. } | Action::Alarm { .. } => {
-                    wrong("resets machines without a device")
+                    wrong("resets machines without a device");
                 }
                 Action::Reply { .. } => wrong("answers a client that asked nothing"),
                 Action::ArmTimer { .. } | Action::FireArp { .. } | Action::Door(_) | Action::Entrust { .. } => {}
