@@ -293,6 +293,15 @@ pub enum Refusal {
     /// The node is no member.
     #[error("there is no such node")]
     NoSuchNode,
+    /// What is to be given does not run here.
+    #[error("it does not run on this node")]
+    NotHere,
+    /// What is to be taken does not run there.
+    #[error("it does not run on that node")]
+    NotThere,
+    /// The classic book moves sets.
+    #[error("beside a 3.0.6, or with `dialect classic`, only whole sets move: all, local, foreign, failback")]
+    OnlySets,
     /// Only who was declared dead can be said to run nothing.
     #[error("that node is not dead: it was heard within its dead time")]
     Alive,

@@ -223,6 +223,20 @@ pub enum Request {
     Cleanup(GroupId),
     /// Take the operator's word that a silent node runs nothing.
     Confirm(NodeId),
+    /// Give one group, or all that run here, to a node, or to the next that can. Native only.
+    Give {
+        /// The group; all if none is named.
+        group: Option<GroupId>,
+        /// The node; for each group the next that can if none is named.
+        to: Option<NodeId>,
+    },
+    /// Take one group, or all that a node runs. Native only.
+    Take {
+        /// The group; all of the node if none is named.
+        group: Option<GroupId>,
+        /// The node; whoever runs the group if none is named.
+        from: Option<NodeId>,
+    },
 }
 
 /// Which groups a standby or takeover is about, seen from the node where it was asked for.

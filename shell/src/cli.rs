@@ -150,10 +150,22 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Give groups to the other node and wait until it runs them.
-    Standby(Move),
-    /// Take groups from the other node and wait until they run here.
-    Takeover(Move),
+    /// Give groups to another node and wait until it runs them.
+    Standby {
+        #[command(flatten)]
+        what: Moved,
+        /// The node to give them to, of nodes of ours; without it each goes to the next that can.
+        #[arg(long, value_name = "NODE", conflicts_with = "set")]
+        to: Option<String>,
+    },
+    /// Take groups from another node and wait until they run here.
+    Takeover {
+        #[command(flatten)]
+        what: Moved,
+        /// The node to take from, of nodes of ours: all that it runs, without `--group`.
+        #[arg(long, value_name = "NODE", conflicts_with = "set")]
+        from: Option<String>,
+    },
     /// Forget that a group failed here, so that it may be started again, or try once more to stop one that is stuck; wait
     /// for the outcome and print it. The exit status is 0 if the group is not failed or stuck any more, else 1.
     Cleanup {
@@ -210,10 +222,13 @@ struct RunArgs {
 }
 
 #[derive(Args, Debug)]
-struct Move {
-    /// Which groups, seen from this node.
-    #[arg(value_parser = ["all", "local", "foreign", "failback"], default_value = "all")]
-    set: String,
+struct Moved {
+    /// Which groups, seen from this node [default: all].
+    #[arg(value_parser = ["all", "local", "foreign", "failback"], conflicts_with = "group")]
+    set: Option<String>,
+    /// One group, of nodes of ours: its first resource as in haresources; of an address the part before `/` will do.
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
 }
 
 /// The program `heartbeat`.
@@ -252,8 +267,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Some(Command::Check { json, mode }) => check::run(&check_args(places, *json, *mode)),
         Some(Command::Reload) => reload(places)?,
         Some(Command::Status { json }) => show_status(places, *json)?,
-        Some(Command::Standby(Move { set })) => order(places, "standby", set)?,
-        Some(Command::Takeover(Move { set })) => order(places, "takeover", set)?,
+        Some(Command::Standby { what, to }) => order(places, "standby", what, "to", to.as_deref())?,
+        Some(Command::Takeover { what, from }) => order(places, "takeover", what, "from", from.as_deref())?,
         Some(Command::Cleanup { group }) => cleanup(places, group)?,
         Some(Command::Confirm { silent }) => {
             tell(&format!("confirm {silent}"), &ask(places, &json!({"v": 1, "do": "confirm", "node": silent}))?)
@@ -401,8 +416,16 @@ fn reload(places: &Places) -> Result<u8> {
 }
 
 /// `standby` and `takeover`: waits for the result and prints what happened.
-fn order(places: &Places, verb: &str, set: &str) -> Result<u8> {
-    Ok(tell(&format!("{verb} {set}"), &ask(places, &json!({"v": 1, "do": verb, "set": set}))?))
+fn order(places: &Places, verb: &str, what: &Moved, way: &str, node: Option<&str>) -> Result<u8> {
+    let mut request = json!({"v": 1, "do": verb});
+    for (name, value) in [("set", what.set.as_deref()), ("group", what.group.as_deref()), (way, node)] {
+        if let Some(value) = value {
+            request[name] = json!(value);
+        }
+    }
+    let which = what.set.as_deref().or(what.group.as_deref()).unwrap_or("all");
+    let other = node.map_or_else(String::new, |node| format!(" {way} {node}"));
+    Ok(tell(&format!("{verb} {which}{other}"), &ask(places, &request)?))
 }
 
 fn cleanup(places: &Places, group: &str) -> Result<u8> {

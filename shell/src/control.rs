@@ -54,16 +54,51 @@ pub enum Asked {
     Reload,
     /// A line for everything that the node reports.
     Watch,
-    /// To clean up the group of that key.
-    Cleanup(String),
-    /// Take the operator's word that a silent node runs nothing.
-    Confirm(String),
+    /// Something for the node about groups and nodes by name.
+    Named(Named),
     /// To be a client of the cluster of that name.
     Join(String),
     /// To say this to the clients of that name.
     Say(Vec<u8>),
     /// Nothing that can be done; this answer says why.
     Nothing(Value),
+}
+
+/// A request as a client writes it: whether there is such a group or node only the configuration knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// Forget that this group failed.
+    Cleanup(String),
+    /// Take the operator's word that this node runs nothing.
+    Confirm(String),
+    /// Give a group, or all, to a node, or to the next that can.
+    Give {
+        /// The group's key.
+        group: Option<String>,
+        /// The node's name.
+        to: Option<String>,
+    },
+    /// Take a group, or all that a node runs.
+    Take {
+        /// The group's key.
+        group: Option<String>,
+        /// The node's name.
+        from: Option<String>,
+    },
+}
+
+impl Named {
+    /// The request, or the answer that says what there is not.
+    pub(crate) fn resolve(&self, config: &Config) -> Result<Request, Value> {
+        let group_of = |key: &Option<String>| key.as_deref().map(|key| group(config, key)).transpose();
+        let node_of = |name: &Option<String>| name.as_deref().map(|name| node(config, name)).transpose();
+        Ok(match self {
+            Named::Cleanup(key) => Request::Cleanup(group(config, key)?),
+            Named::Confirm(name) => Request::Confirm(node(config, name)?),
+            Named::Give { group, to } => Request::Give { group: group_of(group)?, to: node_of(to)? },
+            Named::Take { group, from } => Request::Take { group: group_of(group)?, from: node_of(from)? },
+        })
+    }
 }
 
 /// What a member does.
@@ -86,6 +121,7 @@ struct Line {
     node: Option<String>,
     r#type: Option<String>,
     to: Option<String>,
+    from: Option<String>,
     fields: Option<Map<String, Value>>,
 }
 
@@ -450,6 +486,7 @@ fn parse(line: &[u8], may_change: bool) -> Result<Asked, Value> {
             .ok_or_else(|| bad(&format!("set `{word}` is none of all, local, foreign, failback")))?,
     };
     let word = |word: Option<String>, name: &str| word.ok_or_else(|| bad(&format!("`{name}` is missing")));
+    let other = line.to.as_ref().or(line.from.as_ref());
     let asked = match line.verb.as_str() {
         "status" => return Ok(Asked::Status),
         "watch" => return Ok(Asked::Watch),
@@ -458,10 +495,19 @@ fn parse(line: &[u8], may_change: bool) -> Result<Asked, Value> {
             let kind = word(line.r#type, "type")?;
             return Ok(Asked::Say(member::message(&kind, line.to.as_deref(), &line.fields.unwrap_or_default())?));
         }
+        "standby" | "takeover" if line.set.is_some() && (line.group.is_some() || other.is_some()) => {
+            return Err(bad("a set is moved as a whole: leave out `set`, or `group`, `to` and `from`"));
+        }
+        "standby" if line.group.is_some() || line.to.is_some() => {
+            Asked::Named(Named::Give { group: line.group, to: line.to })
+        }
+        "takeover" if line.group.is_some() || line.from.is_some() => {
+            Asked::Named(Named::Take { group: line.group, from: line.from })
+        }
         "standby" => Asked::Node(Request::Standby(set)),
         "takeover" => Asked::Node(Request::Takeover(set)),
-        "cleanup" => Asked::Cleanup(word(line.group, "group")?),
-        "confirm" => Asked::Confirm(word(line.node, "node")?.to_ascii_lowercase()),
+        "cleanup" => Asked::Named(Named::Cleanup(word(line.group, "group")?)),
+        "confirm" => Asked::Named(Named::Confirm(word(line.node, "node")?)),
         "stop" => Asked::Stop,
         "reload" => Asked::Reload,
         verb => {
@@ -515,7 +561,7 @@ pub fn outcome(response: &Response) -> Value {
 }
 
 /// The group of that key; of an address the part before `/` will do.
-pub(crate) fn group(config: &Config, key: &str) -> Result<GroupId, Value> {
+fn group(config: &Config, key: &str) -> Result<GroupId, Value> {
     let keys = || config.groups().iter().map(|group| group.key.as_str());
     let found = keys().position(|known| known == key);
     let found = found.or_else(|| keys().position(|known| known.split('/').next() == Some(key)));
@@ -528,8 +574,10 @@ pub(crate) fn group(config: &Config, key: &str) -> Result<GroupId, Value> {
 }
 
 /// The node that a request is about.
-pub(crate) fn node(config: &Config, name: &str) -> Result<NodeId, Value> {
-    config.node_named(name).ok_or_else(|| failure("no-such-node", &format!("there is no node [{name}]")))
+fn node(config: &Config, name: &str) -> Result<NodeId, Value> {
+    config
+        .node_named(&name.to_ascii_lowercase())
+        .ok_or_else(|| failure("no-such-node", &format!("there is no node [{name}]")))
 }
 
 #[cfg(test)]
@@ -542,8 +590,12 @@ mod tests {
         assert_eq!(ask(r#"{"v":1,"do":"status"}"#), Ok(Asked::Status));
         assert_eq!(ask(r#"{"v":1,"do":"standby","set":"local"}"#), Ok(Asked::Node(Request::Standby(Which::Local))));
         assert_eq!(ask(r#"{"v":1,"do":"reload"}"#), Ok(Asked::Reload));
-        assert_eq!(ask(r#"{"v":1,"do":"cleanup","group":"Web"}"#), Ok(Asked::Cleanup("Web".into())));
-        assert_eq!(ask(r#"{"v":1,"do":"confirm","node":"H2"}"#), Ok(Asked::Confirm("h2".into())));
+        assert_eq!(ask(r#"{"v":1,"do":"cleanup","group":"Web"}"#), Ok(Asked::Named(Named::Cleanup("Web".into()))));
+        assert_eq!(ask(r#"{"v":1,"do":"confirm","node":"H2"}"#), Ok(Asked::Named(Named::Confirm("H2".into()))));
+        let give = Named::Give { group: Some("Web".into()), to: Some("h3".into()) };
+        assert_eq!(ask(r#"{"v":1,"do":"standby","group":"Web","to":"h3"}"#), Ok(Asked::Named(give)));
+        let take = Named::Take { group: None, from: Some("h3".into()) };
+        assert_eq!(ask(r#"{"v":1,"do":"takeover","from":"h3"}"#), Ok(Asked::Named(take)));
         assert_eq!(ask(r#"{"v":1,"do":"takeover"}"#), Ok(Asked::Node(Request::Takeover(Which::All))));
         for (line, phrase) in [
             (r#"{"v":2,"do":"status"}"#, "version 2"),
@@ -551,6 +603,7 @@ mod tests {
             (r#"{"v":1,"do":"join"}"#, "`name` is missing"),
             (r#"{"v":1,"do":"cleanup"}"#, "`group` is missing"),
             (r#"{"v":1,"do":"confirm"}"#, "`node` is missing"),
+            (r#"{"v":1,"do":"standby","set":"all","to":"h3"}"#, "a set is moved as a whole"),
             (r#"{"v":1,"do":"send","type":"hello","fields":{"ts":"1"}}"#, "`ts` belongs to the header"),
             (r#"{"v":1,"do":"standby","set":"some"}"#, "`some` is none of"),
             (r#"{"v":1,"do":"status","now":true}"#, "unknown field `now`"),

@@ -31,8 +31,7 @@ use hb_core::config::{Config, LogConfig, watchdog};
 use hb_core::ids::{ClientId, MediumId, OpId};
 use hb_core::time::Instant;
 use hb_core::{
-    Accounts, Action, Carrier, Command, Door, Event, ExitReason, Input, Level, LoadAverage, Node, Reload, Request,
-    ResourceRun,
+    Accounts, Action, Carrier, Command, Door, Event, ExitReason, Input, Level, LoadAverage, Node, Reload, ResourceRun,
 };
 use mio::{Events, Poll};
 use nix::libc::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -382,12 +381,8 @@ impl Machine {
                 Asked::Watch => self.parts.control.watch(client),
                 Asked::Join(name) => self.parts.control.join(client, &name),
                 Asked::Say(message) => self.parts.control.say(client, message),
-                Asked::Cleanup(group) => match control::group(node.config(), &group) {
-                    Ok(group) => self.inputs.push_back(Input::Client { client, request: Request::Cleanup(group) }),
-                    Err(answer) => self.parts.control.answer(client, &answer),
-                },
-                Asked::Confirm(name) => match control::node(node.config(), &name) {
-                    Ok(dead) => self.inputs.push_back(Input::Client { client, request: Request::Confirm(dead) }),
+                Asked::Named(named) => match named.resolve(node.config()) {
+                    Ok(request) => self.inputs.push_back(Input::Client { client, request }),
                     Err(answer) => self.parts.control.answer(client, &answer),
                 },
                 Asked::Node(request) => self.inputs.push_back(Input::Client { client, request }),

@@ -99,6 +99,7 @@ impl Node {
             return Err(Refusal::PeerFlux);
         }
         let me = self.config.local();
+        self.refuse_by_name(&view, request)?;
         let mut wishes = Vec::new();
         for (id, config) in (0..).map(GroupId).zip(self.config.groups()) {
             let Some(group) = self.group_view(id.index()) else { continue };
@@ -111,11 +112,16 @@ impl Node {
                     let able = |to: &NodeId| view.peer(*to).is_some_and(|peer| native::can_take(&view, &group, peer));
                     Wish::Give(to.filter(able).ok_or(Refusal::NoTaker)?)
                 }
+                Request::Give { group: only, to } if owned && only.is_none_or(|only| only == id) => {
+                    let to = to.or_else(|| native::successor(&view, &group));
+                    let able = |to: &NodeId| view.peer(*to).is_some_and(|peer| native::can_take(&view, &group, peer));
+                    Wish::Give(to.filter(able).ok_or(Refusal::NoTaker)?)
+                }
                 Request::Takeover(Which::Failback) if owned && !is_local => {
                     let home = view.peer(config.home).filter(|peer| native::can_take(&view, &group, peer));
                     Wish::Give(home.map(|peer| peer.node).ok_or(Refusal::NoTaker)?)
                 }
-                Request::Takeover(which) if !owned && is_wanted(which, is_local) => {
+                Request::Takeover(_) | Request::Take { .. } if !owned && self.is_asked(request, id, is_local) => {
                     if let Some(unable) = native::unable(&view, &group) {
                         return Err(Refusal::Unable(unable));
                     }
@@ -134,6 +140,40 @@ impl Node {
         Ok(wishes)
     }
 
+    /// What is asked of a group or a node by name must be possible as it was said.
+    fn refuse_by_name(&self, view: &native::View, request: Request) -> Result<(), Refusal> {
+        let runs = |node: NodeId, group: Option<GroupId>| {
+            let mut entries = self.ledger.entries().iter().enumerate();
+            entries.any(|(slot, entry)| {
+                let is_it = group.is_none_or(|group| group.index() == slot);
+                let owns = |entry: &native::Entry| match node == view.me {
+                    true => entry.memory.own.is_some_and(|own| own.held.is_some()),
+                    false => entry.claim(node).is_some_and(native::Claim::owns),
+                };
+                is_it && owns(entry)
+            })
+        };
+        match request {
+            Request::Give { group, .. } if !runs(view.me, group) => Err(Refusal::NotHere),
+            Request::Take { from: Some(node), .. } if node == view.me => Err(Refusal::NotThere),
+            Request::Take { group, from: Some(node) } if !runs(node, group) => Err(Refusal::NotThere),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a request to take is about a group that we do not run.
+    fn is_asked(&self, request: Request, id: GroupId, is_local: bool) -> bool {
+        match request {
+            Request::Takeover(which) => is_wanted(which, is_local),
+            Request::Take { group, from } => {
+                let entry = self.ledger.entries().get(id.index());
+                let runs_there = |node| entry.and_then(|entry| entry.claim(node)).is_some_and(native::Claim::owns);
+                group.is_none_or(|group| group == id) && from.is_none_or(runs_there)
+            }
+            _ => false,
+        }
+    }
+
     fn begin_wish(&mut self, group: GroupId, wish: Wish, request: Request) {
         let now = *self.now;
         match wish {
@@ -143,7 +183,11 @@ impl Node {
                 }
             }
             Wish::Give(to) => {
-                let home = matches!(request, Request::Standby(Which::Failback) | Request::Takeover(Which::Failback));
+                let failback =
+                    matches!(request, Request::Standby(Which::Failback) | Request::Takeover(Which::Failback));
+                // Where it belongs it does not stay because an operator said so.
+                let home = self.config.groups().get(group.index()).map(|group| group.home);
+                let home = failback || matches!(request, Request::Give { .. }) && home == Some(to);
                 let because = if home { Because::Failback(to) } else { Because::Operator(to) };
                 if let Some(memory) = self.ledger.memory_mut(group) {
                     memory.handover = Some(Handover { to, because, offered: now, released: None });

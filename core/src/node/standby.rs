@@ -201,7 +201,7 @@ impl Node {
         match request {
             Request::Cleanup(group) => return self.executor.clean(&mut context!(self), group, client),
             Request::Confirm(node) => return self.on_confirm(client, node),
-            Request::Standby(_) | Request::Takeover(_) => {}
+            Request::Standby(_) | Request::Takeover(_) | Request::Give { .. } | Request::Take { .. } => {}
         }
         if self.ledger.rules {
             return self.on_move(client, request);
@@ -212,6 +212,7 @@ impl Node {
         };
         let standby = |set| Intent::BeginStandby { set, to, cause: Cause::Operator(client) };
         match request {
+            Request::Give { .. } | Request::Take { .. } => self.reply(client, Response::Refused(Refusal::OnlySets)),
             Request::Cleanup(_) | Request::Confirm(_) => {}
             Request::Standby(set) => self.carry_out(standby(holding(set))),
             // Our own groups are here already: only the others' are missing where they belong.

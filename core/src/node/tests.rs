@@ -21,6 +21,7 @@ mod guarded;
 mod hostile;
 mod ipfail;
 mod members;
+mod moves;
 mod pings;
 mod reload;
 mod traffic;

@@ -171,7 +171,9 @@ impl Model {
                     Request::Standby(which) => Fifo::standby(which),
                     Request::Takeover(which) => Fifo::Takeover(which),
                     // It has no such command.
-                    Request::Cleanup(_) | Request::Confirm(_) => return std::mem::take(&mut self.effects.0),
+                    Request::Cleanup(_) | Request::Confirm(_) | Request::Give { .. } | Request::Take { .. } => {
+                        return std::mem::take(&mut self.effects.0);
+                    }
                 };
                 self.commands.push((self.now.plus(costs::COMMAND), message));
             }

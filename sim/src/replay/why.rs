@@ -219,6 +219,16 @@ pub(super) fn order(input: &Input<'_>) -> Option<String> {
             Request::Standby(which) => format!("client {} asked for standby [{}]", client.0, which.word()),
             Request::Takeover(which) => format!("client {} asked for takeover [{}]", client.0, which.word()),
             Request::Cleanup(group) => format!("client {} asked to clean up group {}", client.0, group.0),
+            Request::Give { group, to } => {
+                let to = to.map_or_else(String::new, |node| format!(" to node {}", node.0));
+                let what = group.map_or_else(|| "all groups".to_owned(), |group| format!("group {}", group.0));
+                format!("client {} asked this node to give {what}{to}", client.0)
+            }
+            Request::Take { group, from } => {
+                let from = from.map_or_else(String::new, |node| format!(" from node {}", node.0));
+                let what = group.map_or_else(|| "all groups".to_owned(), |group| format!("group {}", group.0));
+                format!("client {} asked this node to take {what}{from}", client.0)
+            }
             Request::Confirm(node) => format!("client {} said that node {} runs nothing", client.0, node.0),
         }),
         Input::Operator(Command::Stop) => Some("the operator stopped this node".to_owned()),
