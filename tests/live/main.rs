@@ -11,6 +11,7 @@ mod daemons;
 mod fencing;
 mod guard;
 mod hostile;
+mod mac;
 mod machines;
 mod outages;
 mod pings;
@@ -38,6 +39,7 @@ fn tests() -> Vec<Test> {
         fencing::TESTS,
         guard::TESTS,
         hostile::TESTS,
+        mac::TESTS,
         pings::TESTS,
         recordings::TESTS,
         reloads::TESTS,
