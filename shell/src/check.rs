@@ -88,10 +88,11 @@ pub fn text(loaded: &Loaded, paint: Paint) -> String {
     out
 }
 
-const AT_LEAST_ONE: &str = "at-least-one";
+/// The policy of 3.0.6.
+pub(crate) const AT_LEAST_ONE: &str = "at-least-one";
 
 /// What is promised about the number of owners of a group; nothing where no peer could own it as well.
-fn policy(config: &Config) -> Option<&'static str> {
+pub(crate) fn policy(config: &Config) -> Option<&'static str> {
     let groups = (0..).map(GroupId).take(config.groups().len());
     let lax = groups.filter(|group| config.exclusion(Some(*group)).silence).count();
     let policy = match lax {

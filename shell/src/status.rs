@@ -1,7 +1,9 @@
 //! The status of a node as JSON and as tables. docs/control.md describes the fields.
 
+use crate::check;
 use crate::control::VERSION;
 use comfy_table::{Table, presets};
+use hb_core::config::Config;
 use hb_core::time::Instant;
 use hb_core::{Carrier, Node};
 use serde_json::{Value, json};
@@ -73,6 +75,7 @@ pub fn json(node: &Node, now: Instant, machine: &MachineStatus) -> Value {
         })
     });
     let (native, kept_by) = status.dialect();
+    let (policy, policy_text) = policy(node.config(), native.is_some());
     let media = status.media().map(|medium| json!({"name": medium.name, "carrier": medium.carrier == Carrier::Up}));
     json!({
         "v": VERSION,
@@ -84,8 +87,8 @@ pub fn json(node: &Node, now: Instant, machine: &MachineStatus) -> Value {
         "holding": status.holding(),
         "stable": status.is_stable(),
         "manages_resources": node.config().manages_resources(),
-        "policy": "at-least-one",
-        "policy_text": POLICY,
+        "policy": policy,
+        "policy_text": policy_text,
         "dialect": if native.is_some() { "native" } else { "classic" },
         "dialect_version": native,
         "dialect_kept_by": kept_by,
@@ -100,8 +103,26 @@ pub fn json(node: &Node, now: Instant, machine: &MachineStatus) -> Value {
     })
 }
 
-/// What the policy means for the administrator.
-const POLICY: &str = "neither fencing nor quorum is configured: during a partition two owners are possible";
+/// The policy that is in force, and what it means for the administrator.
+fn policy(config: &Config, is_native: bool) -> (&'static str, &'static str) {
+    let usual = config.exclusion(None);
+    match check::policy(config) {
+        Some(policy @ check::AT_LEAST_ONE) => {
+            (policy, "neither fencing nor quorum is configured: during a partition two owners are possible")
+        }
+        Some(_) if !is_native && !usual.fencing => {
+            (check::AT_LEAST_ONE, "the classic dialect knows no quorum: during a partition two owners are possible")
+        }
+        Some(policy) if usual.fencing => {
+            (policy, "a silent node is reset, or confirmed to be down, before its groups start")
+        }
+        Some(policy) if usual.quorum => {
+            (policy, "a majority consents to every start, and who loses it releases in time")
+        }
+        Some(policy) => (policy, "see the `ownership` lines of ha.cf"),
+        None => ("at-most-one", "there is no other node, or no group"),
+    }
+}
 
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)

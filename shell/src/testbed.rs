@@ -314,10 +314,11 @@ pub fn guard_of(daemon: u32) -> Option<u32> {
     })
 }
 
-/// Kills a daemon's guard and waits until it can do nothing any more; the daemon lives, and so the number is not used
-/// again.
+/// Kills a daemon's guard and waits until it can do nothing any more. The daemon is only stopped, so that it cannot tell
+/// of that; it is to be killed next.
 pub fn kill_guard(daemon: u32) -> Result<()> {
     let Some(guard) = guard_of(daemon) else { return Ok(()) };
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(daemon)?), nix::sys::signal::Signal::SIGSTOP)?;
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(guard)?), nix::sys::signal::Signal::SIGKILL)?;
     let is_alive = || fs::read_to_string(format!("/proc/{guard}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
     while is_alive() {

@@ -356,8 +356,8 @@ fn bad_starts() -> Outcome {
     refuses(&testbed, 6, "eth7")?;
     std::fs::write(file("ha.cf"), format!("{good}frobnicate on\n"))?;
     refuses(&testbed, 6, "Illegal directive [frobnicate]")?;
-    std::fs::write(file("ha.cf"), format!("{good}stonith null /etc/hosts\n"))?;
-    refuses(&testbed, 6, "stonith")?;
+    std::fs::write(file("ha.cf"), format!("{good}crm respawn\n"))?;
+    refuses(&testbed, 6, "crm")?;
     std::fs::write(file("ha.cf"), &good)?;
 
     let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);

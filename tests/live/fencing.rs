@@ -116,6 +116,7 @@ fn by_hand() -> Outcome {
         let output = testbed.command(1, &["confirm", node]).output()?;
         Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).trim().to_owned()))
     };
+    ensure!(testbed.status(1)?["policy"] == "at-most-one", "{}", testbed.status(1)?);
     let early = confirm(&testbed, "h1")?;
     ensure!(!early.0 && early.1.contains("that node is not dead"), "{early:?}");
     let nobody = confirm(&testbed, "h9")?;

@@ -48,6 +48,10 @@ impl World {
 
     pub(super) fn fenced(&mut self, host: usize, shot: Shot) {
         let Some(device) = self.hosts[host].plan.device else { return };
+        if shot == Shot::Plan && self.is_calm {
+            // From then on the plan does nothing to anybody.
+            return;
+        }
         if let Shot::Daemon { by, life, op } = shot {
             let runs = self.hosts[by].life == life && self.ground.power(by) == Power::On;
             let Some(limit) = self.shots.get(&(by, op)).copied().filter(|_| runs) else { return };
