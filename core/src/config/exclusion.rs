@@ -133,7 +133,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
             least.as_millis()
         );
         let help = format_args!(
-            "write `deadtime {}ms` or more, or shorter limits: `script_limit start 5`, `script_limit stop 5`, `script_limit status 5`",
+            "write `deadtime {}ms` or more, or shorter limits: `script_limit start 5`, `script_limit stop 5`, and so for `status` and `monitor`",
             enough.unwrap_or_default().as_millis().saturating_add(1)
         );
         report.advise(Code::ReleaseTooSlow, span, message, help);
