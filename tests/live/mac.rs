@@ -65,7 +65,7 @@ impl Three {
         ensure!(ha_cf.contains("keepalive 500ms\n"));
         fs::write(home.join("ha.cf"), ha_cf.replace("keepalive 500ms", "keepalive 100ms"))?;
         fs::copy(example.join("haresources"), home.join("haresources"))?;
-        let mut keys = OpenOptions::new().write(true).create(true).mode(0o600).open(home.join("authkeys"))?;
+        let mut keys = OpenOptions::new().write(true).create_new(true).mode(0o600).open(home.join("authkeys"))?;
         keys.write_all(b"auth 1\n1 sha1 a-key-for-this-laboratory\n")?;
         for name in ["Remac1", "Remac2"] {
             let script = home.join("resource.d").join(name);

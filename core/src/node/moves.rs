@@ -146,9 +146,12 @@ impl Node {
             let mut entries = self.ledger.entries().iter().enumerate();
             entries.any(|(slot, entry)| {
                 let is_it = group.is_none_or(|group| group.index() == slot);
-                let owns = |entry: &native::Entry| match node == view.me {
-                    true => entry.memory.own.is_some_and(|own| own.held.is_some()),
-                    false => entry.claim(node).is_some_and(native::Claim::owns),
+                let owns = |entry: &native::Entry| {
+                    if node == view.me {
+                        entry.memory.own.is_some_and(|own| own.held.is_some())
+                    } else {
+                        entry.claim(node).is_some_and(native::Claim::owns)
+                    }
                 };
                 is_it && owns(entry)
             })
