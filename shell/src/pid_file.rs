@@ -149,7 +149,12 @@ fn is_guard(pid: Pid) -> bool {
     name_of(pid).trim_end() == crate::guard::NAME
 }
 
+/// The name of a process that runs. One that is dead keeps its number until it was waited for, which some parents never do.
 fn name_of(pid: Pid) -> String {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    if stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X'])) {
+        return String::new();
+    }
     std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()
 }
 
@@ -168,6 +173,19 @@ mod tests {
 
     fn path(name: &str) -> PathBuf {
         std::env::temp_dir().join(format!("hb-pid-{name}-{}", std::process::id()))
+    }
+
+    #[test]
+    fn a_process_that_only_waits_to_be_buried_has_no_name() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        assert!(!name_of(pid).is_empty());
+        child.kill().unwrap();
+        while !name_of(pid).is_empty() {
+            std::thread::yield_now();
+        }
+        assert!(Path::new(&format!("/proc/{pid}")).exists(), "nobody has waited for it");
+        child.wait().unwrap();
     }
 
     #[test]
