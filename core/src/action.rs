@@ -174,6 +174,8 @@ pub enum StateFile {
     Hostcache,
     /// Who was removed.
     Delhostcache,
+    /// The longest dead time of another node in milliseconds, if it is longer than `initdead` (OWNERSHIP 2).
+    Deadtime,
 }
 
 impl StateFile {
@@ -182,6 +184,7 @@ impl StateFile {
         match self {
             StateFile::Hostcache => "hostcache",
             StateFile::Delhostcache => "delhostcache",
+            StateFile::Deadtime => "deadtime",
         }
     }
 }
@@ -350,6 +353,9 @@ pub enum Cancellation {
     /// The work took longer than the protocol allows (CLUSTER a.4: standby work).
     #[error("the work was not finished in time")]
     TookTooLong,
+    /// The owner of a group did not hand it over in time.
+    #[error("the other node did not give it")]
+    NotGiven,
 }
 
 /// Why a node ends.

@@ -56,6 +56,8 @@ pub(crate) enum Timer {
     Program(ProgramId),
     /// The end of the time in which others may tell a node that overslept what they hold.
     Doubt,
+    /// The other node was to give up what both hold.
+    Contested,
     /// All is released and said: end.
     Linger,
 }

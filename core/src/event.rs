@@ -3,10 +3,11 @@
 //! Where the original has a phrase, the line begins with it; what we know beyond it follows.
 
 mod fencing;
+mod level;
 
 pub use fencing::FenceStep;
 
-use crate::config::{Change, Takes};
+use crate::config::Change;
 use crate::drop_reason::DropReason;
 use crate::ids::{Generation, OpId, Seq};
 use crate::input::{Carrier, Failure, ProgramEnd, Which};
@@ -53,279 +54,82 @@ pub enum Event {
     Generation(Generation),
     LocalStatus(&'static str),
     CommunicationUp,
-    NodeListDiffers {
-        node: String,
-        ours: String,
-        theirs: String,
-    },
-    NoNodeList {
-        tries: u32,
-    },
-    NoAnswerToStarting {
-        node: String,
-    },
-    WokeLate {
-        late: Duration,
-        overslept: bool,
-    },
-    Reloaded {
-        applied: usize,
-        waiting: usize,
-    },
+    NodeListDiffers { node: String, ours: String, theirs: String },
+    NoNodeList { tries: u32 },
+    NoAnswerToStarting { node: String },
+    WokeLate { late: Duration, overslept: bool },
+    Reloaded { applied: usize, waiting: usize },
     Changed(Change),
     ReloadWithoutKeys,
-    ShutdownBegins {
-        manages_resources: bool,
-    },
+    ShutdownBegins { manages_resources: bool },
     AllReleased,
-    ShutdownComplete {
-        me: String,
-    },
+    ShutdownComplete { me: String },
     // --- membership
-    Link {
-        node: String,
-        medium: String,
-        up: bool,
-    },
-    Medium {
-        medium: String,
-        carrier: Carrier,
-    },
-    NodeStatus {
-        node: String,
-        liveness: Liveness,
-    },
-    NodeDead {
-        node: String,
-        silent: Duration,
-        limit: Duration,
-        never_heard: bool,
-    },
-    LateHeartbeat {
-        node: String,
-        interval: Duration,
-        deadtime: Option<Duration>,
-    },
-    DeadTimeCapped {
-        node: String,
-        asked: Duration,
-        granted: Duration,
-    },
-    Dialect {
-        native: Option<u32>,
-        kept_by: Option<String>,
-    },
-    Restart {
-        node: String,
-        generation: Generation,
-    },
-    ReturnAfterPartition {
-        node: String,
-    },
-    NoIpfail {
-        node: String,
-    },
-    ShutdownNotice {
-        node: String,
-    },
+    Link { node: String, medium: String, up: bool },
+    Medium { medium: String, carrier: Carrier },
+    NodeStatus { node: String, liveness: Liveness },
+    NodeDead { node: String, silent: Duration, limit: Duration, never_heard: bool },
+    LateHeartbeat { node: String, interval: Duration, deadtime: Option<Duration> },
+    DeadTimeCapped { node: String, asked: Duration, granted: Duration },
+    DeadTimeLong { node: String, deadtime: Duration, initdead: Duration },
+    Dialect { native: Option<u32>, kept_by: Option<String> },
+    Restart { node: String, generation: Generation },
+    ReturnAfterPartition { node: String },
+    NoIpfail { node: String },
+    ShutdownNotice { node: String },
     Membership(MembershipChange),
     // --- delivery
-    Dropped {
-        medium: String,
-        reason: DropReason,
-        suppressed: u64,
-    },
-    Lost {
-        node: String,
-        first: Seq,
-        last: Seq,
-    },
-    NothingMissing {
-        node: String,
-    },
-    StartedOver {
-        node: String,
-        first: Seq,
-        last: Seq,
-    },
-    GivenUp {
-        node: String,
-        first: Seq,
-        last: Seq,
-        reason: String,
-    },
-    ImpossibleAck {
-        node: String,
-        seq: Seq,
-        newest: Seq,
-    },
+    Dropped { medium: String, reason: DropReason, suppressed: u64 },
+    Lost { node: String, first: Seq, last: Seq },
+    NothingMissing { node: String },
+    StartedOver { node: String, first: Seq, last: Seq },
+    GivenUp { node: String, first: Seq, last: Seq, reason: String },
+    ImpossibleAck { node: String, seq: Seq, newest: Seq },
     ForeignOp(OpId),
     // --- resources
-    Decision {
-        what: Decision,
-        groups: String,
-        why: Why,
-    },
-    NoStonith {
-        node: String,
-    },
-    Acquiring {
-        group: String,
-    },
-    Releasing {
-        group: String,
-    },
-    Acquired {
-        group: String,
-        took: Duration,
-    },
-    Released {
-        group: String,
-        took: Duration,
-    },
-    Running {
-        resource: String,
-        verb: &'static str,
-    },
-    Ran {
-        resource: String,
-        verb: &'static str,
-        outcome: &'static str,
-        took: Duration,
-        said: Transcript,
-    },
-    OpFailed {
-        resource: String,
-        verb: &'static str,
-        failure: Failure,
-        took: Duration,
-        said: Transcript,
-    },
-    GivingUpGroup {
-        group: String,
-        resource: String,
-    },
-    StopRetry {
-        resource: String,
-        attempt: u32,
-    },
-    StopFailed {
-        resource: String,
-        reboots: bool,
-    },
-    FoundRunning {
-        resource: String,
-    },
-    ResourceLost {
-        resource: String,
-        failures: u32,
-        failure: Failure,
-    },
-    Restarting {
-        group: String,
-        resource: String,
-        restart: usize,
-        of: usize,
-    },
-    Cleaned {
-        group: String,
-        why: String,
-    },
-    BothOwn {
-        whose: &'static str,
-        node: String,
-    },
-    Ownership {
-        group: String,
-        step: Step,
-    },
-    Fence {
-        node: String,
-        step: FenceStep,
-    },
-    /// Scenario S7.
-    Stranger {
-        node: String,
-    },
-    GroupsDiffer {
-        node: String,
-        group: String,
-        difference: Difference,
-    },
+    Decision { what: Decision, groups: String, why: Why },
+    NoStonith { node: String },
+    Acquiring { group: String },
+    Releasing { group: String },
+    Acquired { group: String, took: Duration },
+    Released { group: String, took: Duration },
+    Running { resource: String, verb: &'static str },
+    Ran { resource: String, verb: &'static str, outcome: &'static str, took: Duration, said: Transcript },
+    OpFailed { resource: String, verb: &'static str, failure: Failure, took: Duration, said: Transcript },
+    GivingUpGroup { group: String, resource: String },
+    StopRetry { resource: String, attempt: u32 },
+    StopFailed { resource: String, reboots: bool },
+    FoundRunning { resource: String },
+    ResourceLost { resource: String, failures: u32, failure: Failure },
+    Restarting { group: String, resource: String, restart: usize, of: usize },
+    Cleaned { group: String, why: String },
+    BothOwn { whose: &'static str, node: String },
+    Ownership { group: String, step: Step },
+    Fence { node: String, step: FenceStep },
+    Stranger { node: String },
+    GroupsDiffer { node: String, group: String, difference: Difference },
     // --- standby and takeover
-    StandbyAsked {
-        node: String,
-        set: Which,
-    },
-    StandbyAnswered {
-        node: String,
-        set: Which,
-    },
-    StandbyIgnored {
-        node: String,
-        what: &'static str,
-        why: &'static str,
-    },
-    StandbyReleased {
-        set: Which,
-    },
-    StandbyAcquired {
-        set: Which,
-    },
-    StandbyTaken {
-        set: Which,
-    },
-    StandbyCancelled {
-        why: crate::action::Cancellation,
-    },
-    TakeoverAsked {
-        node: String,
-        set: Which,
-    },
+    StandbyAsked { node: String, set: Which },
+    StandbyAnswered { node: String, set: Which },
+    StandbyIgnored { node: String, what: &'static str, why: &'static str },
+    StandbyReleased { set: Which },
+    StandbyAcquired { set: Which },
+    StandbyTaken { set: Which },
+    StandbyCancelled { why: crate::action::Cancellation },
+    TakeoverAsked { node: String, set: Which },
     // --- local clients
-    ClientJoined {
-        client: String,
-        pid: u32,
-    },
-    ClientLeft {
-        client: String,
-        pid: u32,
-        why: String,
-    },
-    ClientRefused {
-        client: String,
-        pid: u32,
-        uid: u32,
-        why: &'static str,
-    },
-    ClientSilenced {
-        client: String,
-        kind: String,
-        why: String,
-    },
+    ClientJoined { client: String, pid: u32 },
+    ClientLeft { client: String, pid: u32, why: String },
+    ClientRefused { client: String, pid: u32, uid: u32, why: &'static str },
+    ClientSilenced { client: String, kind: String, why: String },
     ClientsHeard(bool),
     Ipfail(Ipfail),
-    ProgramBuiltIn {
-        command: String,
-    },
-    ProgramStarts {
-        command: String,
-        user: String,
-    },
-    ProgramEnded {
-        command: String,
-        end: ProgramEnd,
-        expected: bool,
-    },
-    ProgramRespawns {
-        command: String,
-    },
-    ProgramTooFast {
-        command: String,
-    },
-    ProgramFatal {
-        command: String,
-    },
+    ProgramBuiltIn { command: String },
+    ProgramStarts { command: String, user: String },
+    ProgramEnded { command: String, end: ProgramEnd, expected: bool },
+    ProgramRespawns { command: String },
+    ProgramTooFast { command: String },
+    ProgramFatal { command: String },
 }
 
 /// How a node's haresources is another than ours, for one group.
@@ -420,112 +224,6 @@ pub enum Decision {
     Keep,
 }
 
-impl Event {
-    /// How much it matters.
-    pub fn level(&self) -> Level {
-        use Event::{
-            Acquired, Acquiring, AllReleased, BothOwn, Changed, Cleaned, ClientJoined, ClientLeft, ClientRefused,
-            ClientSilenced, ClientsHeard, CommunicationUp, DeadTimeCapped, Decision, Dialect, Dropped, Fence,
-            ForeignOp, FoundRunning, Generation, GivenUp, GivingUpGroup, GroupsDiffer, ImpossibleAck, LateHeartbeat,
-            Link, LocalStatus, Lost, Medium, Membership, NoAnswerToStarting, NoIpfail, NoNodeList, NoStonith, NodeDead,
-            NodeListDiffers, NodeStatus, NothingMissing, OpFailed, Ownership, ProgramBuiltIn, ProgramEnded,
-            ProgramFatal, ProgramRespawns, ProgramStarts, ProgramTooFast, Ran, Released, Releasing, ReloadWithoutKeys,
-            Reloaded, ResourceLost, Restart, Restarting, ReturnAfterPartition, Running, ShutdownBegins,
-            ShutdownComplete, ShutdownNotice, StandbyAcquired, StandbyAnswered, StandbyAsked, StandbyCancelled,
-            StandbyIgnored, StandbyReleased, StandbyTaken, StartedOver, StopFailed, StopRetry, Stranger, TakeoverAsked,
-            WokeLate,
-        };
-        match self {
-            Running { .. } | Ran { .. } => Level::Debug,
-            Generation(_)
-            | LocalStatus(_)
-            | CommunicationUp
-            | Dialect { .. }
-            | Reloaded { .. }
-            | ShutdownBegins { .. }
-            | AllReleased
-            | ShutdownComplete { .. }
-            | Link { .. }
-            | NodeStatus { .. }
-            | ShutdownNotice { .. }
-            | NothingMissing { .. }
-            | Decision { .. }
-            | Acquiring { .. }
-            | Releasing { .. }
-            | Acquired { .. }
-            | Released { .. }
-            | Cleaned { .. }
-            | StandbyAsked { .. }
-            | StandbyAnswered { .. }
-            | StandbyReleased { .. }
-            | StandbyAcquired { .. }
-            | StandbyTaken { .. }
-            | TakeoverAsked { .. }
-            | ClientJoined { .. }
-            | ClientLeft { .. }
-            | ClientsHeard(true)
-            | Event::Ipfail(_)
-            | ProgramBuiltIn { .. }
-            | ProgramStarts { .. }
-            | ProgramEnded { expected: true, .. } => Level::Info,
-            Membership(change) => change.level(),
-            GroupsDiffer { difference, .. } => match difference {
-                Difference::Other => Level::Error,
-                Difference::NotTheirs | Difference::NotOurs => Level::Warn,
-            },
-            Ownership { step, .. } => step.level(),
-            Fence { step, .. } => step.level(),
-            Changed(change) => match change.takes {
-                Takes::Now => Level::Info,
-                Takes::Restart(_) => Level::Warn,
-            },
-            Medium { carrier, .. } => match carrier {
-                Carrier::Up => Level::Info,
-                Carrier::Down => Level::Error,
-            },
-            LateHeartbeat { deadtime: None, .. }
-            | WokeLate { overslept: false, .. }
-            | NodeDead { .. }
-            | NoIpfail { .. }
-            | DeadTimeCapped { .. }
-            | Restart { .. }
-            | Lost { .. }
-            | NodeListDiffers { .. }
-            | NoNodeList { .. }
-            | NoAnswerToStarting { .. }
-            | NoStonith { .. }
-            | StandbyIgnored { .. }
-            | StandbyCancelled { .. }
-            | StopRetry { .. }
-            | OpFailed { verb: "status" | "monitor", .. }
-            | FoundRunning { .. }
-            | Restarting { .. }
-            | ClientRefused { .. }
-            | ClientSilenced { .. }
-            | ClientsHeard(false)
-            | ProgramEnded { expected: false, .. }
-            | ProgramRespawns { .. } => Level::Warn,
-            Dropped { .. }
-            | StartedOver { .. }
-            | GivenUp { .. }
-            | ImpossibleAck { .. }
-            | ForeignOp(_)
-            | ReloadWithoutKeys
-            | OpFailed { .. }
-            | ResourceLost { .. }
-            | BothOwn { .. }
-            | ProgramTooFast { .. } => Level::Error,
-            LateHeartbeat { deadtime: Some(_), .. }
-            | WokeLate { overslept: true, .. }
-            | ReturnAfterPartition { .. }
-            | Stranger { .. }
-            | GivingUpGroup { .. }
-            | StopFailed { .. }
-            | ProgramFatal { .. } => Level::Crit,
-        }
-    }
-}
-
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.fmt_life(f)
@@ -607,6 +305,13 @@ impl Event {
                 "node {node} demands a dead time of {} ms; {} ms count here (max_peer_deadtime)",
                 Millis(*asked),
                 Millis(*granted)
+            ),
+            Event::DeadTimeLong { node, deadtime, initdead } => write!(
+                f,
+                "node {node} announces a dead time of {0} ms, longer than initdead {1} ms here: at its next start this node \
+                 waits {0} ms for nodes that it does not hear (write initdead {0}ms)",
+                Millis(*deadtime),
+                Millis(*initdead)
             ),
             Event::Dialect { native: Some(version), kept_by: None } => {
                 write!(f, "the cluster speaks the native dialect, version {version}")

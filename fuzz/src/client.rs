@@ -87,6 +87,7 @@ impl Run {
             uuid,
             seed: [7; 32],
             hostcache: hb_core::config::Hostcache::default(),
+            longest_deadtime: Duration::ZERO,
         };
         let node = Node::new(config.clone(), boot);
         let (twin, told) = (node.clone(), Vec::new());

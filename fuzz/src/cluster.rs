@@ -43,7 +43,7 @@ fn plan(choices: &mut Unstructured<'_>) -> Result<(Plan, u64)> {
     // Groups need two nodes; one cluster of three in four tries what more peers do to membership.
     let nodes = if choices.int_in_range(0_u8..=3)? == 0 { 3 } else { 2 };
     let seed = u64::from(u8::arbitrary(choices)?);
-    let mut plan = generate::plan(base, nodes);
+    let mut plan = generate::plan(base, nodes, generate::Promise::Any);
     plan.title = format!("files and machines of seed {base}");
     plan.events.clear();
     let mut storm = Storm { plan, at: Duration::ZERO };

@@ -67,6 +67,7 @@ impl Run {
             uuid: NodeUuid([1; 16]),
             seed: [7; 32],
             hostcache: hb_core::config::Hostcache::default(),
+            longest_deadtime: Duration::ZERO,
         };
         let node = Node::new(config.clone(), boot);
         let twin = node.clone();

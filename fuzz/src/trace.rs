@@ -114,7 +114,15 @@ fn good() -> &'static [u8] {
         let reload = Reload::new(config.clone(), head.ha_cf.clone(), head.haresources.clone());
         let mut node = Node::new(
             config,
-            Boot { now, wall_clock, generation, uuid, seed: [7; 32], hostcache: hb_core::config::Hostcache::default() },
+            Boot {
+                now,
+                wall_clock,
+                generation,
+                uuid,
+                seed: [7; 32],
+                hostcache: hb_core::config::Hostcache::default(),
+                longest_deadtime: Duration::ZERO,
+            },
         );
         for _ in 0..3 {
             node.handle(now, Input::Wake).for_each(drop);

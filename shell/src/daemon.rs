@@ -431,7 +431,8 @@ fn boot(options: &Options, config: &Config, log: &Log) -> Result<Boot> {
         }
         hostcache
     };
-    Ok(Boot { now: clock::now(), wall_clock, generation, uuid, seed: random_bytes()?, hostcache })
+    let (now, seed, longest_deadtime) = (clock::now(), random_bytes()?, store.longest_deadtime()?);
+    Ok(Boot { now, wall_clock, generation, uuid, seed, hostcache, longest_deadtime })
 }
 
 impl Daemon {

@@ -110,6 +110,8 @@ pub(crate) struct Machine {
     placed: BTreeMap<IpAddr, Placed>,
     /// Scripts under way.
     running: BTreeMap<OpId, ResourceRun>,
+    /// Addresses to be removed, one after the other.
+    removals: VecDeque<(OpId, ResourceRun)>,
     /// Programs of fencing devices and alarms under way, with their limits.
     shots: BTreeMap<OpId, Duration>,
     inputs: VecDeque<Input<'static>>,
@@ -137,6 +139,7 @@ impl Machine {
             load: File::open("/proc/loadavg").ok(),
             placed: BTreeMap::new(),
             running: BTreeMap::new(),
+            removals: VecDeque::new(),
             shots: BTreeMap::new(),
             inputs: [Input::Accounts(accounts)].into(),
             deadline: Instant::ORIGIN,
@@ -294,6 +297,9 @@ impl Machine {
 
     /// The next input that is not a packet.
     pub(crate) fn next_input(&mut self) -> Option<Input<'static>> {
+        if self.inputs.is_empty() {
+            self.remove_next_address();
+        }
         self.inputs.pop_front()
     }
 

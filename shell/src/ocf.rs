@@ -6,13 +6,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
+use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::process::{ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use hb_core::config::{Code, Diagnostic, FileName, ScriptCall};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
@@ -21,7 +23,7 @@ const ROOT: &str = "/usr/lib/ocf";
 /// How long an agent may take for its meta-data; usual are some hundredths of a second.
 const LIMIT: Duration = Duration::from_secs(10);
 /// The longest meta-data that are read; real ones have up to 40 kB.
-const BYTES_MAX: u64 = 1 << 20;
+const BYTES_MAX: usize = 1 << 20;
 /// So many elements are more than any agent has.
 const ELEMENTS_MAX: u32 = 100_000;
 /// So many names of parameters are shown.
@@ -136,19 +138,33 @@ fn meta_data(root: &Path, agent: &Path) -> Result<String, String> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
     let mut child = command.spawn().map_err(|error| error.to_string())?;
     let Some(stdout) = child.stdout.take() else { return Err("it has no output".into()) };
-    let (tell, told) = channel();
-    // A thread of its own, since whoever the agent leaves behind may hold the pipe for ever.
-    std::thread::spawn(move || {
-        let mut text = String::new();
-        let read = stdout.take(BYTES_MAX).read_to_string(&mut text);
-        // Nobody listens any more if it took too long.
-        let _late = tell.send(read.map(|_| text).map_err(|error| error.to_string()));
-    });
-    let text = told.recv_timeout(LIMIT).unwrap_or_else(|_| Err(format!("it takes longer than {} s", LIMIT.as_secs())));
+    let text = read_until(stdout, Instant::now() + LIMIT);
     // Whatever it does now is of no interest; without a group the process is gone already.
     let _gone = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
     let _reaped = child.wait();
     text
+}
+
+/// All that is written until `end`; whoever the agent leaves behind may hold the pipe for ever.
+///
+/// Not in a thread, which could not be ended: a daemon forks its guard after this, and forks no threads.
+fn read_until(mut pipe: ChildStdout, end: Instant) -> Result<String, String> {
+    let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
+    while bytes.len() < BYTES_MAX {
+        let left = end.saturating_duration_since(Instant::now());
+        let mut readable = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut readable, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(0) => return Err(format!("it takes longer than {} s", LIMIT.as_secs())),
+            Ok(_) => {}
+            Err(Errno::EINTR) => continue,
+            Err(error) => return Err(error.to_string()),
+        }
+        match pipe.read(&mut chunk).map_err(|error| error.to_string())? {
+            0 => break,
+            length => bytes.extend_from_slice(chunk.get(..length).unwrap_or_default()),
+        }
+    }
+    String::from_utf8(bytes).map_err(|error| error.to_string())
 }
 
 /// Whether somebody may execute the file.

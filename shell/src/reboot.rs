@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use nix::sys::reboot::{RebootMode, reboot};
 
 /// A command for a shell that is run instead; for tests, whose machine others need.
-const STAND_IN: &str = "HEARTBEAT_REBOOT_COMMAND";
+pub(crate) const STAND_IN: &str = "HEARTBEAT_REBOOT_COMMAND";
 
 /// Reboots the machine at once: no process is asked to end, nothing is unmounted, and no disk is waited for, since any of
 /// them may be what hangs. On success only a stand-in returns.

@@ -7,6 +7,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hb_core::StateFile;
 use hb_core::config::hostcache::{self, Hostcache, KnownNode};
@@ -138,6 +139,19 @@ impl Store {
         };
         let cache = Hostcache { nodes: read(StateFile::Hostcache)?, deleted: read(StateFile::Delhostcache)? };
         Ok((cache, bad))
+    }
+
+    /// The longest dead time of others that an earlier life met, as far as it was longer than `initdead`. What is no number is
+    /// as good as none: the others announce theirs again.
+    pub fn longest_deadtime(&self) -> Result<Duration, StoreError> {
+        let path = self.directory.join(StateFile::Deadtime.name());
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Duration::from_millis(text.trim().parse().unwrap_or_default())),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
+                Ok(Duration::ZERO)
+            }
+            Err(error) => Err(StoreError { verb: "read", path, error }),
+        }
     }
 
     /// Replaces a file so that after a power failure it holds the old or the new content, never half of one.

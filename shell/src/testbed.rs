@@ -188,13 +188,15 @@ impl Testbed {
         self.seats[which].as_ref().with_context(|| format!("{} is off", NAMES[which]))
     }
 
-    /// Runs the `heartbeat` program in a machine, with this node's directories.
+    /// Runs the `heartbeat` program in a machine, with this node's directories. A daemon that would reboot its machine, which
+    /// is the computer itself, makes the file `rebooted` instead.
     pub fn command(&self, which: usize, arguments: &[&str]) -> Command {
         let directory = self.directory(which);
         let mut command = Command::new(&self.setup.program);
         command.args(arguments);
         command.arg("--config-dir").arg(&directory).arg("--state-dir").arg(directory.join("state"));
         command.arg("--run-dir").arg(directory.join("run")).arg("--node").arg(NAMES[which]);
+        command.env(crate::reboot::STAND_IN, format!("touch '{}'", directory.join("rebooted").display()));
         command.stdin(Stdio::null());
         command
     }

@@ -10,6 +10,7 @@ use hb_core::ids::{Generation, NodeUuid, OpId};
 use hb_core::time::Instant;
 use hb_core::{Boot, Outcome, StateFile};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// The generation before the first life: any number will do that is not small.
 const FIRST_GENERATION: u64 = 1_700_000_000;
@@ -134,6 +135,9 @@ impl Host {
             uuid: NodeUuid::from_random([id; 16]),
             seed: bytes,
             hostcache: Hostcache { nodes: known(StateFile::Hostcache), deleted: known(StateFile::Delhostcache) },
+            longest_deadtime: Duration::from_millis(
+                files.get(&StateFile::Deadtime).and_then(|text| text.trim().parse().ok()).unwrap_or_default(),
+            ),
         };
         self.engine = Some(Engine::new(self.plan.kind, self.plan.config.clone(), boot));
         self.has_daemon = true;

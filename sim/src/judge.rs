@@ -1,4 +1,4 @@
-//! Expectations of a scenario, compared with what a run came to.
+//! Expectations of a scenario, compared with what a run came to: a simulated one, or one of real daemons.
 
 use crate::ground::{Change, Share};
 use crate::plan::time::Span;
@@ -10,6 +10,68 @@ use std::time::Duration;
 
 /// The tolerance of times that were observed on 3.0.6.
 const TOLERANCE: Duration = Duration::from_millis(500);
+
+/// Who saw a run and tells what was true in it.
+pub trait Witness {
+    /// When the scenario's zero was.
+    fn zero(&self) -> Instant;
+    /// Who got or lost how much of the group with this key, in order, from the very beginning on.
+    fn changes(&self, key: &str) -> Vec<Change>;
+    /// The longest time since zero in which no client was served by the group.
+    fn longest_gap(&self, key: &str) -> Duration;
+    /// The starts and stops on a host since zero.
+    fn calls(&self, host: usize) -> u32;
+    /// Whether the node of a host ever said this.
+    fn has_said(&self, host: usize, phrase: &str) -> bool;
+    /// What the node of a host says in the end that it holds, and whether it calls itself stable.
+    fn holding(&self, host: usize) -> (String, bool);
+    /// How much the times of the scenario may be missed by because of the machine that plays it.
+    fn leeway(&self) -> Leeway;
+}
+
+/// What real machines need beyond the times of a scenario; a simulated one needs nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leeway {
+    /// A group is where it must be so much later; what was right already stays right all the time.
+    pub placement: Duration,
+    /// A client misses an address for so much longer.
+    pub gap: Duration,
+    /// What becomes so near a time does so this much earlier: an event falls anywhere between two heartbeats, and a silence
+    /// counts from the last one before it.
+    pub phase: Duration,
+}
+
+impl Witness for World {
+    fn zero(&self) -> Instant {
+        self.at(Duration::ZERO)
+    }
+
+    fn changes(&self, key: &str) -> Vec<Change> {
+        let group = self.ground.group(key);
+        self.ground.history().iter().filter(|change| Some(change.group) == group).copied().collect()
+    }
+
+    fn longest_gap(&self, key: &str) -> Duration {
+        self.ground.group(key).map_or(Duration::ZERO, |group| self.ground.longest_gap(self.now(), group))
+    }
+
+    fn calls(&self, host: usize) -> u32 {
+        self.ground.calls(host)
+    }
+
+    fn has_said(&self, host: usize, phrase: &str) -> bool {
+        self.recording.has_said(host, phrase)
+    }
+
+    fn holding(&self, host: usize) -> (String, bool) {
+        let (classes, is_stable) = self.holding(host);
+        (classes.to_owned(), is_stable)
+    }
+
+    fn leeway(&self) -> Leeway {
+        Leeway::default()
+    }
+}
 
 /// A verdict for every expectation that applies, and for every property that was watched.
 pub(crate) fn verdicts(plan: &Plan, world: &World) -> Vec<Verdict> {
@@ -57,7 +119,8 @@ fn owners(plan: &Plan, world: &World) -> Verdict {
     Verdict { what: format!("each group has {allowed}{proof}"), missed }
 }
 
-fn judge(plan: &Plan, world: &World, expect: &Expect) -> Verdict {
+/// Whether one expectation was met.
+pub fn judge(plan: &Plan, world: &impl Witness, expect: &Expect) -> Verdict {
     let (what, missed) = match expect {
         Expect::By(at, places) => (format!("by {} s {}", Span(*at), plan.places(places)), by(plan, world, *at, places)),
         Expect::Near(at, places) => {
@@ -67,27 +130,26 @@ fn judge(plan: &Plan, world: &World, expect: &Expect) -> Verdict {
             (format!("by {} s {} on one node", Span(*at), labels.join(" and ")), together(plan, world, *at, labels))
         }
         Expect::Gap(label, limit) => {
-            let group = world.ground.group(plan.key(label));
-            let gap = group.map_or(Duration::ZERO, |group| world.ground.longest_gap(world.now(), group));
-            let missed = (gap > *limit).then(|| format!("{:.1} ms", gap.as_secs_f64() * 1000.0));
+            let gap = world.longest_gap(plan.key(label));
+            let missed = (gap > *limit + world.leeway().gap).then(|| format!("{:.1} ms", gap.as_secs_f64() * 1000.0));
             (format!("a client misses {label} for at most {} ms", limit.as_millis()), missed)
         }
         Expect::Calls(host, expected) => {
-            let calls = world.ground.calls(*host);
+            let calls = world.calls(*host);
             let what = format!("{expected} starts and stops on {}", plan.name(*host));
             (what, (calls != *expected).then(|| format!("there were {calls}")))
         }
         Expect::Log(host, phrase) => {
-            let said = world.recording.has_said(*host, phrase);
+            let said = world.has_said(*host, phrase);
             (format!("{} says: {phrase}", plan.name(*host)), (!said).then(|| "it did not".to_owned()))
         }
         Expect::NoLog(host, phrase) => {
-            let said = world.recording.has_said(*host, phrase);
+            let said = world.has_said(*host, phrase);
             (format!("{} does not say: {phrase}", plan.name(*host)), said.then(|| "it did".to_owned()))
         }
         Expect::Holds(host, expected) => {
             let found = world.holding(*host);
-            let missed = (found != (expected.as_str(), true))
+            let missed = ((found.0.as_str(), found.1) != (expected.as_str(), true))
                 .then(|| format!("{}{}", found.0, if found.1 { "" } else { ", not stable" }));
             (format!("{} holds {expected}", plan.name(*host)), missed)
         }
@@ -95,24 +157,39 @@ fn judge(plan: &Plan, world: &World, expect: &Expect) -> Verdict {
     Verdict { what, missed }
 }
 
-/// The placement must hold just before `at`, and stay until the next event or placement.
-fn by(plan: &Plan, world: &World, at: Duration, places: &[Place]) -> Option<String> {
-    let (begin, until) = (world.at(at), until(plan, world, at));
+/// The placement must hold just before `at`, or become so within the leeway of the machine; and stay until the next
+/// event or placement.
+fn by(plan: &Plan, world: &impl Witness, at: Duration, places: &[Place]) -> Option<String> {
+    let (due, until) = (world.zero().plus(at), until(plan, world, at));
     places.iter().find_map(|place| {
-        let mut state = State::at(plan, world, place, begin);
+        let changes = changes(plan, world, place);
+        let mut state = State::at(plan, &changes, due);
+        let mut begin = due;
         if !state.is_right(place) {
-            return Some(format!("{} at that time", state.describe(plan, place)));
+            let latest = due.plus(world.leeway().placement);
+            let later = changes.iter().filter(|change| change.at >= due && change.at < latest.min(until));
+            let mut late = State::at(plan, &changes, due);
+            let becomes_right = later.into_iter().find(|change| {
+                late.shares[change.host] = change.share;
+                late.is_right(place)
+            });
+            let Some(change) = becomes_right else {
+                return Some(format!("{} at that time", state.describe(plan, place)));
+            };
+            // What changed at that very instant, too, comes after it below.
+            begin = change.at.plus(Duration::from_nanos(1));
+            state = late;
         }
-        changes(plan, world, place).filter(|change| change.at >= begin && change.at < until).find_map(|change| {
+        changes.iter().filter(|change| change.at >= begin && change.at < until).find_map(|change| {
             state.shares[change.host] = change.share;
-            let after = change.at.since(begin).as_millis();
+            let after = change.at.since(due).as_millis();
             (!state.is_right(place)).then(|| format!("{} {after} ms after that time", state.describe(plan, place)))
         })
     })
 }
 
 /// The next event or placement after one that is expected at `at`.
-fn until(plan: &Plan, world: &World, at: Duration) -> Instant {
+fn until(plan: &Plan, world: &impl Witness, at: Duration) -> Instant {
     let scope = plan.scope();
     let events = plan.events.iter().map(|(time, _)| *time).filter(|time| *time >= at);
     let others =
@@ -120,26 +197,31 @@ fn until(plan: &Plan, world: &World, at: Duration) -> Instant {
             Expect::By(time, _) | Expect::Together(time, _) => Some(time).filter(|time| *time > at),
             _ => None,
         });
-    world.at(events.chain(others).min().unwrap_or(plan.end))
+    world.zero().plus(events.chain(others).min().unwrap_or(plan.end))
 }
 
 /// The groups must be on one host just before `at`, and stay there.
-fn together(plan: &Plan, world: &World, at: Duration, labels: &[String]) -> Option<String> {
+fn together(plan: &Plan, world: &impl Witness, at: Duration, labels: &[String]) -> Option<String> {
     let nowhere = |label: &String| Place { label: label.clone(), hosts: Vec::new(), parts: Vec::new() };
-    let first = State::at(plan, world, &nowhere(labels.first()?), world.at(at));
+    let changes = changes(plan, world, &nowhere(labels.first()?));
+    let due = world.zero().plus(at.saturating_add(world.leeway().placement)).min(until(plan, world, at));
+    let first = State::at(plan, &changes, due);
     let host = first.shares.iter().position(|share| *share == Share::All).unwrap_or_default();
     let places: Vec<Place> = labels.iter().map(|label| Place { hosts: vec![host], ..nowhere(label) }).collect();
     by(plan, world, at, &places)
 }
 
 /// The placement must begin to hold at about `at`.
-fn near(plan: &Plan, world: &World, at: Duration, places: &[Place]) -> Option<String> {
-    let (from, to) = (world.at(at).minus(TOLERANCE), world.at(at).plus(TOLERANCE));
+fn near(plan: &Plan, world: &impl Witness, at: Duration, places: &[Place]) -> Option<String> {
+    let at = world.zero().plus(at);
+    let Leeway { placement, phase, .. } = world.leeway();
+    let (from, to) = (at.minus(TOLERANCE + phase), at.plus(TOLERANCE + placement));
     places.iter().find_map(|place| {
-        let mut state = State::at(plan, world, place, from);
+        let changes = changes(plan, world, place);
+        let mut state = State::at(plan, &changes, from);
         let mut was_right = state.is_right(place);
         let mut began = Vec::new();
-        for change in changes(plan, world, place).filter(|change| change.at >= from) {
+        for change in changes.iter().filter(|change| change.at >= from) {
             state.shares[change.host] = change.share;
             let is_right = state.is_right(place);
             if is_right && !was_right {
@@ -151,19 +233,14 @@ fn near(plan: &Plan, world: &World, at: Duration, places: &[Place]) -> Option<St
             return None;
         }
         Some(match began.first() {
-            Some(began) => format!("{} only after {:.2} s", place.label, seconds(world, *began)),
-            None => format!("{} did not become so", State::at(plan, world, place, from).describe(plan, place)),
+            Some(began) => format!("{} only after {:.2} s", place.label, began.since(world.zero()).as_secs_f64()),
+            None => format!("{} did not become so", State::at(plan, &changes, from).describe(plan, place)),
         })
     })
 }
 
-fn seconds(world: &World, at: Instant) -> f64 {
-    at.since(world.at(Duration::ZERO)).as_secs_f64()
-}
-
-fn changes<'w>(plan: &Plan, world: &'w World, place: &Place) -> impl Iterator<Item = &'w Change> {
-    let group = world.ground.group(plan.key(&place.label));
-    world.ground.history().iter().filter(move |change| Some(change.group) == group)
+fn changes(plan: &Plan, world: &impl Witness, place: &Place) -> Vec<Change> {
+    world.changes(plan.key(&place.label))
 }
 
 /// Who has how much of a group.
@@ -173,9 +250,9 @@ struct State {
 
 impl State {
     /// Just before `at`.
-    fn at(plan: &Plan, world: &World, place: &Place, at: Instant) -> State {
+    fn at(plan: &Plan, changes: &[Change], at: Instant) -> State {
         let mut shares = vec![Share::Nothing; plan.hosts.len()];
-        for change in changes(plan, world, place).filter(|change| change.at < at) {
+        for change in changes.iter().filter(|change| change.at < at) {
             shares[change.host] = change.share;
         }
         State { shares }

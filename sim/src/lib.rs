@@ -36,7 +36,7 @@ pub mod explore;
 pub mod ground;
 mod host;
 pub mod json;
-mod judge;
+pub mod judge;
 pub mod label;
 pub mod model;
 mod network;

@@ -18,9 +18,10 @@ fn every_fault_names_its_checker_and_applies_to_the_tree() {
     for patch in patches {
         let text = std::fs::read_to_string(&patch).unwrap();
         let (head, _) = text.split_once("\ndiff --git ").unwrap();
-        for part in ["Fault: ", "Removes: ", "Checker: "] {
-            assert!(head.lines().any(|line| line.starts_with(part)), "{} has no line `{part}`", patch.display());
-        }
+        let has = |part: &str| head.lines().any(|line| line.starts_with(part));
+        assert!(has("Fault: ") && has("Removes: "), "{} does not say what it is", patch.display());
+        // Found by a search, or by scenarios of its own.
+        assert!(has("Checker: ") != has("Scenarios: "), "{} does not say who finds it", patch.display());
         let checked = git(&["apply", "--check", &patch.to_string_lossy()]).unwrap();
         let why = String::from_utf8_lossy(&checked.stderr);
         assert!(checked.status.success(), "{} does not apply any more; write it anew: {why}", patch.display());

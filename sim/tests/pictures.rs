@@ -60,7 +60,7 @@ fn an_empty_recording_is_a_picture() {
 /// Machines that freeze, daemons that wait, devices, dozens of marks.
 #[test]
 fn a_storm_is_a_picture() {
-    let plan = hb_sim::search::generate::plan(7, 4);
+    let plan = hb_sim::search::generate::plan(7, 4, hb_sim::search::generate::Promise::Any);
     let (world, _) = hb_sim::run::play(&plan, 7, Detail::Packets);
     let svg = draw(&world.recording, &Heading::default());
     assert!(roxmltree::Document::parse(&svg).is_ok());

@@ -4,7 +4,7 @@ use hb_sim::Plan;
 use hb_sim::check::liveness;
 use hb_sim::plan::Event;
 use hb_sim::search::coverage::SOMETIMES;
-use hb_sim::search::generate;
+use hb_sim::search::generate::{self, Promise};
 use hb_sim::search::shrink::shrink;
 use hb_sim::search::swarm::{Campaign, examine, run};
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use std::time::Duration;
 const SEEDS: u64 = 300;
 
 fn campaign(from: u64, seeds: u64, jobs: usize) -> Campaign {
-    Campaign { from, seeds, least_nodes: 2, most_nodes: 3, jobs }
+    Campaign { from, seeds, least_nodes: 2, most_nodes: 3, promise: Promise::Any, jobs }
 }
 
 fn parse(text: &str) -> Plan {

@@ -136,6 +136,7 @@ fn steady() -> Result<Steady> {
         uuid: NodeUuid([number; 16]),
         seed: [number; 32],
         hostcache: hb_core::config::Hostcache::default(),
+        longest_deadtime: Duration::ZERO,
     };
     let mut nodes = [Node::new(config("h1")?, boot(1)), Node::new(config("h2")?, boot(2))];
     // Each hears the other at once, until both have settled.

@@ -92,6 +92,7 @@ impl Cluster {
                 uuid: NodeUuid([number; 16]),
                 seed: [number; 32],
                 hostcache: hb_core::config::Hostcache::default(),
+                longest_deadtime: Duration::ZERO,
             };
             cluster.nodes.push(Node::new(config, boot));
         }

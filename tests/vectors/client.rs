@@ -162,6 +162,7 @@ impl Lab {
                 uuid: NodeUuid(uuid),
                 seed: [7; 32],
                 hostcache: hb_core::config::Hostcache::default(),
+                longest_deadtime: Duration::ZERO,
             };
             lab.nodes[which] = Some(Node::new(reading.config.expect("a good configuration"), boot));
             let number = |name: &str, number: u32| (name.to_owned(), number);

@@ -155,10 +155,10 @@ impl Peer {
 
     /// When the node is dead if it stays silent: our `initdead` until our own start is complete, then the dead time it
     /// announced, ours if it never did (WIRE 10.3).
-    pub(crate) fn dead_at(&self, config: &Config, start_complete: bool) -> Instant {
+    pub(crate) fn dead_at(&self, config: &Config, initdead: Option<Duration>) -> Instant {
         let timing = config.timing();
         let limit = self.dead_time.unwrap_or(timing.deadtime());
-        let limit = if start_complete { limit } else { timing.initdead().max(limit) };
+        let limit = limit.max(initdead.unwrap_or_default());
         self.heard.or(self.strange).unwrap_or(self.since).plus(limit)
     }
 }

@@ -76,6 +76,11 @@ impl Node {
         }
     }
 
+    /// Whom a device resets now, unless that is cancelled already.
+    pub(super) fn shot_at(&self) -> Option<NodeId> {
+        self.shot.filter(|shot| !shot.ceased).map(|shot| shot.node)
+    }
+
     fn may_shoot(&self) -> bool {
         self.config.fence_device().is_some() && !self.config.takes_over_by_hand()
     }

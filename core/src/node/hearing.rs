@@ -52,7 +52,7 @@ impl Node {
     }
 
     /// What our heartbeat says of the others; nothing while a 3.0.6 keeps all from the native dialect. Of whom we are
-    /// unsure nothing is said: a missing word is never agreement.
+    /// unsure nothing is said, unless there is nobody else: a missing word is never agreement.
     pub(super) fn hears(&mut self) -> Option<Hears<'static>> {
         if !self.is_native() {
             return None;
@@ -71,10 +71,12 @@ impl Node {
             };
             Some((Cow::Owned(self.name(node)), verdict))
         });
-        let nodes: Vec<_> = nodes.collect();
+        let mut nodes: Vec<_> = nodes.collect();
         let claims = Some(self.ledger.version).filter(|version| *version > 0);
         if nodes.is_empty() && claims.is_none() {
-            return None;
+            // Who hears nobody says so: an owner must know of it before this node comes to start anything.
+            let (node, _) = self.nodes.others().next()?;
+            nodes.push((Cow::Owned(self.name(node)), Verdict::Unsure));
         }
         Some(Hears { nodes, claims, pings: self.told.pings, order: self.order_digest() })
     }

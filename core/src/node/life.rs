@@ -1,13 +1,13 @@
 //! Our own start and end, heartbeats, the life and death of others. Read WIRE 10 and CLUSTER a, b first.
 
 use super::{Node, context, dialect};
-use crate::action::{Action, Cancellation, ExitReason};
+use crate::action::{Action, Cancellation, ExitReason, StateFile};
 use crate::config::Autojoin;
 use crate::deadlines::Timer;
 use crate::event::Event;
 use crate::ids::{Generation, NodeId, Seq};
 use crate::membership::{
-    Join, LINGER, Lifecycle, Liveness, NODE_LIST_REPEAT, NODE_LIST_TRIES, START_GRACE, START_GRACE_LASTS,
+    Join, LINGER, Lifecycle, Liveness, NODE_LIST_REPEAT, NODE_LIST_TRIES, Peer, START_GRACE, START_GRACE_LASTS,
     STARTING_REPEAT,
 };
 use crate::wire::message::{RepNodes, Status, StatusWord};
@@ -31,7 +31,7 @@ impl Node {
         }
         self.expect_pings();
         if self.config.autojoin() != Autojoin::None {
-            self.deadlines.set(Timer::Autojoin, self.started.plus(self.config.timing().initdead()));
+            self.deadlines.set(Timer::Autojoin, self.started.plus(self.initdead()));
         }
         self.begin_keeping_members();
         self.executor.probe(&mut context!(self));
@@ -71,7 +71,7 @@ impl Node {
     /// Goes on when every node was heard or is dead: first the node list, then `active` (CLUSTER b.2). With `autojoin` who
     /// is not named has the time of `initdead` to be heard.
     pub(super) fn go_on_joining(&mut self) {
-        let initdead = self.started.plus(self.config.timing().initdead());
+        let initdead = self.started.plus(self.initdead());
         let may_join = self.config.autojoin() == Autojoin::None || *self.now >= initdead;
         let all_known = may_join && self.nodes.all_known(*self.now >= initdead) && self.pings.all_known();
         if self.life == Lifecycle::Joining(Join::Listening) && all_known {
@@ -210,6 +210,7 @@ impl Node {
             self.sender.meet(from);
             self.begin_contact(from);
         }
+        self.note_dead_times(from);
         self.hear_hearing(from, seq, status);
         if before != liveness {
             self.report(Event::NodeStatus { node: self.name(from), liveness });
@@ -217,6 +218,36 @@ impl Node {
             self.go_on_joining();
         }
         self.note_dialect();
+    }
+
+    /// Who has not been heard in this life may have the longest dead time of the cluster (OWNERSHIP 2): what is longer than
+    /// `initdead` is remembered for the next life.
+    fn note_dead_times(&mut self, from: NodeId) {
+        let (now, initdead, before) = (*self.now, self.config.timing().initdead(), self.longest_deadtime);
+        // Some seconds after its start a node announces more than it has (WIRE 10.2).
+        let plain = |peer: &Peer| peer.dead_time.filter(|_| now.since(peer.contact.since) > START_GRACE_LASTS);
+        let said = self.nodes.get(from).and_then(plain);
+        if said.is_none_or(|said| said <= initdead && before.is_zero()) {
+            return;
+        }
+        let known = || self.nodes.others().map(|(_, peer)| plain(peer));
+        let longest = known().flatten().filter(|dead_time| *dead_time > initdead).max().unwrap_or_default();
+        // Until all were heard it may be one of the others that had it.
+        let longest = if known().all(|dead_time| dead_time.is_some()) { longest } else { longest.max(before) };
+        if longest == before {
+            return;
+        }
+        self.longest_deadtime = longest;
+        let text = alloc::format!("{}\n", longest.as_millis());
+        self.actions.0.push(Action::Persist { file: StateFile::Deadtime, text });
+        if longest > before {
+            self.report(Event::DeadTimeLong { node: self.name(from), deadtime: longest, initdead });
+        }
+    }
+
+    /// So long a node that was not heard in this life may be alive.
+    pub(super) fn initdead(&self) -> Duration {
+        self.config.timing().initdead().max(self.longest_deadtime)
     }
 
     fn on_shutdone(&mut self, from: NodeId) {
@@ -233,7 +264,7 @@ impl Node {
     pub(super) fn rearm_death(&mut self, node: NodeId) {
         let Some(peer) = self.nodes.get(node) else { return };
         if peer.liveness != Liveness::Dead {
-            let at = peer.dead_at(&self.config, self.life.is_started());
+            let at = peer.dead_at(&self.config, (!self.life.is_started()).then(|| self.initdead()));
             self.deadlines.set(Timer::NodeDead(node), at);
         }
     }

@@ -97,6 +97,9 @@ pub struct Boot {
     pub seed: [u8; 32],
     /// Who was a member before, and who was removed; of interest to a node without haresources only.
     pub hostcache: Hostcache,
+    /// The longest dead time that others announced in an earlier life, where that was longer than `initdead` (OWNERSHIP 2);
+    /// zero if it was not.
+    pub longest_deadtime: Duration,
 }
 
 /// One member of the cluster: a function from (state, time, one input) to (state, actions).
@@ -114,6 +117,8 @@ pub struct Node {
     vigil: lateness::Vigil,
     /// Who was heard before then need not live any more: our start, or when we last woke late.
     trusted: Instant,
+    /// The longest dead time of another node, as far as it is known: a node that was not heard yet may have it.
+    longest_deadtime: Duration,
     /// The dialect that was told last.
     spoken: Aside<dialect::Dialect>,
     nodes: NodeTable,
@@ -194,6 +199,7 @@ macro_rules! context {
     };
 }
 use context;
+use core::time::Duration;
 
 impl Node {
     /// A node that has done nothing yet: its first step is due at once.
@@ -213,6 +219,7 @@ impl Node {
             life: Lifecycle::Booting,
             vigil: lateness::Vigil::Awake,
             trusted: boot.now,
+            longest_deadtime: boot.longest_deadtime,
             spoken: Aside(dialect::Dialect { native: Some(dialect::NATIVE), kept_by: None }),
             nodes,
             written: Aside::default(),
@@ -325,6 +332,7 @@ impl Node {
                 Timer::Monitor(group) => self.executor.on_monitor(&mut context!(self), group),
                 Timer::Announce => self.executor.on_announce(&mut context!(self)),
                 Timer::Doubt => self.end_doubt(),
+                Timer::Contested => self.book.outlasted = self.book.contested,
                 Timer::Program(program) => self.on_program_timer(program),
                 Timer::Linger => self.on_linger_over(),
             }

@@ -239,7 +239,10 @@ impl Node {
         let doing = self.executor.doing(group);
         let there = |state: Claimed| entry.all_claims().any(|claim| claim.state == state);
         let arrived = if taken { memory.own.is_some() && doing == Doing::Running } else { there(Claimed::Running) };
-        if memory.handover.is_some() || memory.wanted.is_some() {
+        if !taken && doing == Doing::Stuck {
+            // The offer stands, for whoever repairs it; nobody waits for that.
+            Progress::Failed(Cancellation::StopFailed)
+        } else if memory.handover.is_some() || memory.wanted.is_some() {
             Progress::Underway
         } else if arrived {
             Progress::Arrived
@@ -249,6 +252,7 @@ impl Node {
             Progress::Failed(match doing {
                 Doing::Stuck => Cancellation::StopFailed,
                 Doing::Failed => Cancellation::StartFailed,
+                _ if taken => Cancellation::NotGiven,
                 _ => Cancellation::NotTaken,
             })
         }

@@ -66,6 +66,12 @@ impl Node {
         if !self.config.demands_proof() {
             return;
         }
+        // What kept us from beginning keeps us from going on: another node hears it, or we leave.
+        let target =
+            self.shot_at().filter(|node| self.life == Lifecycle::Stopping || !native::is_out_to_all(view, *node));
+        if let Some(node) = target {
+            self.cease_fire(node);
+        }
         let slots = 0..self.ledger.entries().len();
         let needed = slots.filter_map(|slot| native::needs_proof(view, &self.group_view(slot)?));
         let needed: Vec<NodeId> = needed.collect();
@@ -80,7 +86,7 @@ impl Node {
     fn leave_classes(&mut self) {
         self.cancel(Cancellation::Native);
         self.cancel_takeover(Cancellation::Native);
-        for timer in [Timer::Starting, Timer::Standby, Timer::Takeover, Timer::Doubt] {
+        for timer in [Timer::Starting, Timer::Standby, Timer::Takeover, Timer::Doubt, Timer::Contested] {
             self.deadlines.clear(timer);
         }
         if self.vigil == Vigil::Doubting {
@@ -283,7 +289,7 @@ impl Node {
         if peer.liveness != Liveness::Dead {
             return Standing::Unsure;
         }
-        let limit = peer.dead_time.unwrap_or(self.config.timing().initdead().max(self.config.timing().deadtime()));
+        let limit = peer.dead_time.unwrap_or(self.initdead().max(self.config.timing().deadtime()));
         let trusted = if self.trusted > self.started { self.trusted.plus(limit) } else { *self.now };
         if *self.now >= trusted {
             return Standing::Dead;
@@ -370,11 +376,13 @@ impl Node {
             }
             Intent::EndConsent => self.remember(slot, |memory| memory.consent = None),
             Intent::Win { over } => {
-                for loser in &over {
+                let known = self.ledger.entries().get(slot).map(|entry| entry.memory.beats.clone()).unwrap_or_default();
+                for loser in over.into_iter().filter(|loser| !known.contains(loser)) {
                     let node = self.name(loser.node);
                     self.tell_step(slot, Step::Wins { node });
+                    // A verdict stands: whoever is met later is named beside those that are still releasing.
+                    self.remember(slot, |memory| memory.beats.push(loser));
                 }
-                self.remember(slot, |memory| memory.beats = over);
             }
             Intent::Contest { with } => {
                 self.remember(slot, |memory| memory.contested = true);

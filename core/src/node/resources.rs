@@ -159,17 +159,22 @@ impl Node {
                     self.report(Event::BothOwn { whose: "foreign", node: self.name(with) });
                     self.book.needs_failback = false;
                 }
+                if let Because::Outlasted(with) = because {
+                    self.report(Event::BothOwn { whose: "our", node: self.name(with) });
+                }
                 let why = self.why(because);
                 self.release(set, why);
             }
             Intent::Contest { with } => {
                 self.book.contested = true;
                 self.book.said = None;
+                self.deadlines.set(Timer::Contested, self.now.plus(self.config.timing().deadtime()));
                 self.report(Event::BothOwn { whose: "our", node: self.name(with) });
                 self.report_decision(Decision::Keep, Holding::LOCAL, Why::Conflict { with: self.name(with) });
             }
             Intent::Uncontest => {
-                self.book.contested = false;
+                (self.book.contested, self.book.outlasted) = (false, false);
+                self.deadlines.clear(Timer::Contested);
                 for group in self.groups_in(Holding::LOCAL) {
                     self.executor.announce(&mut context!(self), group);
                 }
@@ -259,6 +264,7 @@ impl Node {
             Because::Gone(node) => Why::PeerGone { node: self.name(node) },
             Because::Overslept(node) => Why::Overslept { node: self.name(node) },
             Because::Conflict(node) => Why::Conflict { with: self.name(node) },
+            Because::Outlasted(node) => Why::Outlasted { with: self.name(node) },
             Because::Stopping => Why::Stopping,
             Because::Dead(node) => self.why_dead(node),
         }

@@ -30,6 +30,7 @@ use crate::rng::Lanes;
 use crate::time::{Instant, UnixTime};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// Everything of a [`Node`] but its configuration.
 #[derive(Clone, Debug, Hash, serde::Serialize, serde::Deserialize)]
@@ -44,6 +45,7 @@ pub(crate) struct Parts {
     life: Lifecycle,
     vigil: Vigil,
     trusted: Instant,
+    longest_deadtime: Duration,
     spoken: Aside<Dialect>,
     nodes: NodeTable,
     written: Aside<BTreeMap<StateFile, u64>>,
@@ -84,6 +86,7 @@ impl Parts {
             life,
             vigil,
             trusted,
+            longest_deadtime,
             spoken,
             nodes,
             written,
@@ -120,6 +123,7 @@ impl Parts {
             life,
             vigil,
             trusted,
+            longest_deadtime,
             spoken,
             nodes,
             written,
@@ -167,6 +171,7 @@ impl Parts {
             life,
             vigil,
             trusted,
+            longest_deadtime,
             spoken,
             nodes,
             written,
@@ -202,6 +207,7 @@ impl Parts {
             life,
             vigil,
             trusted,
+            longest_deadtime,
             spoken,
             nodes,
             written,

@@ -36,7 +36,7 @@ impl Node {
             // Whoever is stable has ended every conversation that it began before.
             return;
         }
-        match classic::on_ask(&self.view(), &self.book, from, seq, ask.step) {
+        match classic::on_ask(&self.view(), &self.book, from, seq, ask) {
             Heard::Answer => {
                 if self.book.conversation.is_some() {
                     self.cancel(Cancellation::Yielded);

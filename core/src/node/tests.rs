@@ -60,6 +60,8 @@ struct Pair {
     exits: usize,
     /// Outcome of every start on a node.
     start: [Outcome; 2],
+    /// Outcome of every stop on a node; what fails to stop runs on.
+    stop: [Outcome; 2],
     starts: Vec<(usize, String)>,
     stops: Vec<(usize, String)>,
     /// What concerns clients of the API and programs.
@@ -93,6 +95,7 @@ impl Pair {
             replies: Vec::new(),
             exits: 0,
             start: [Outcome::Done, Outcome::Done],
+            stop: [Outcome::Done, Outcome::Done],
             starts: Vec::new(),
             stops: Vec::new(),
             clients: Vec::new(),
@@ -131,6 +134,7 @@ impl Pair {
             uuid: NodeUuid([[1; 16], [2; 16]][which]),
             seed: [[3; 32], [4; 32]][which],
             hostcache: crate::config::Hostcache::default(),
+            longest_deadtime: Duration::ZERO,
         };
         self.nodes[which] = Some(Node::new(self.configs[which].clone(), boot));
         self.step(which, Input::Wake);
@@ -161,7 +165,12 @@ impl Pair {
                     }
                     let outcome = match run.verb {
                         crate::action::Verb::Start => self.start[which].clone(),
-                        crate::action::Verb::Stop => Outcome::Done,
+                        crate::action::Verb::Stop => self.stop[which].clone(),
+                        crate::action::Verb::Status | crate::action::Verb::Monitor
+                            if self.stop[which] != Outcome::Done =>
+                        {
+                            Outcome::Running
+                        }
                         crate::action::Verb::Status | crate::action::Verb::Monitor => Outcome::NotRunning,
                     };
                     done.push((op, outcome));

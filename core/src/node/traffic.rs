@@ -13,7 +13,7 @@ use crate::drop_reason::DropReason;
 use crate::event::Event;
 use crate::ids::{MediumId, NodeId, NodeUuid, Seq};
 use crate::input::Carrier;
-use crate::membership::Liveness;
+use crate::membership::{Fence, Liveness};
 use crate::rng::Lane;
 use crate::time::{Instant, UnixTime};
 use crate::wire::message::{Ack, Nak, Rexmit};
@@ -87,16 +87,19 @@ impl Node {
         let Ok(packet) = wire::decode(bytes) else { return };
         let Ok(header) = Header::read(&packet.fields) else { return };
         let Some(from) = self.config.node_named(&header.src) else { return };
-        let (now, initdead) = (*self.now, self.started.plus(self.config.timing().initdead()));
+        let (now, initdead) = (*self.now, self.started.plus(self.initdead()));
         let Some(peer) = self.nodes.get_mut(from).filter(|peer| peer.heard.is_none() && !peer.gone) else { return };
         if from == self.config.local() {
             return;
         }
         if peer.liveness == Liveness::Dead {
-            // It comes late; nothing is taken from it from now on.
+            // It comes late; nothing is taken from it from now on, whatever proved before that it is down.
             peer.liveness = Liveness::Init;
+            peer.fence = Fence::Unneeded;
         }
-        if peer.strange.replace(now).is_none() {
+        let is_new = peer.strange.replace(now).is_none();
+        self.cease_fire(from);
+        if is_new {
             self.report(Event::Stranger { node: self.name(from) });
         }
         self.rearm_death(from);

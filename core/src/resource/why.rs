@@ -59,6 +59,11 @@ pub enum Why {
         /// With whom.
         with: String,
     },
+    /// It holds them as we do, and has not given them up for a dead time.
+    Outlasted {
+        /// The other node.
+        with: String,
+    },
     /// F18: this node did not run for longer than its dead time, and the other node took them over. *Ours.*
     Overslept {
         /// Who has them.
@@ -191,6 +196,9 @@ impl fmt::Display for Why {
             Why::Standby { to, set } => write!(f, "standby [{}]: handed over to {to}", set.word()),
             Why::Failback { to } => write!(f, "auto_failback: preferred node {to} is back and stable"),
             Why::Conflict { with } => write!(f, "both this node and {with} held them; the preferred node keeps them"),
+            Why::Outlasted { with } => {
+                write!(f, "both this node and {with} have held them for a dead time, and {with} does not give them up")
+            }
             Why::Overslept { node } => {
                 write!(f, "this node did not run for longer than its dead time, and {node} took them over")
             }

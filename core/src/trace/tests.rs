@@ -79,6 +79,7 @@ fn node(name: &str, number: u8, now: Instant) -> Node {
         uuid: NodeUuid([number; 16]),
         seed: [number; 32],
         hostcache: crate::config::Hostcache::default(),
+        longest_deadtime: Duration::ZERO,
     };
     Node::new(config(name), boot)
 }

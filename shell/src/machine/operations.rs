@@ -23,13 +23,11 @@ impl Machine {
             });
         }
         match &run.resource {
+            // The node hears of each before the next is removed: of many groups that move each is missed for a moment only.
+            Resource::Address(_) if run.verb == Verb::Stop => self.removals.push_back((op, run)),
             Resource::Address(address) => {
-                let outcome = match self.run_address(address, run.verb) {
-                    Ok(outcome) => outcome,
-                    Err(error) => Outcome::Failed(Failure::Machine(error.to_string())),
-                };
-                self.tell_guard(&run, &outcome);
-                self.inputs.push_back(Input::OpDone { op, outcome, said: Transcript::default() });
+                let outcome = self.run_address(address, run.verb);
+                self.end_address(op, &run, outcome);
             }
             Resource::Script(script) => {
                 let script = calls::script_run(op, script, run.verb, run.limit);
@@ -37,6 +35,21 @@ impl Machine {
                 self.parts.scripts.run(clock::now(), script);
             }
         }
+    }
+
+    /// Removes the next of the addresses that are to be removed; what came of it is an input.
+    pub(super) fn remove_next_address(&mut self) {
+        let Some((op, run)) = self.removals.pop_front() else { return };
+        if let Resource::Address(address) = &run.resource {
+            let outcome = self.run_address(address, run.verb);
+            self.end_address(op, &run, outcome);
+        }
+    }
+
+    fn end_address(&mut self, op: OpId, run: &ResourceRun, outcome: Result<Outcome, VipError>) {
+        let outcome = outcome.unwrap_or_else(|error| Outcome::Failed(Failure::Machine(error.to_string())));
+        self.tell_guard(run, &outcome);
+        self.inputs.push_back(Input::OpDone { op, outcome, said: Transcript::default() });
     }
 
     /// Resets another machine.

@@ -48,7 +48,15 @@ impl Scene {
         let (wall_clock, generation, uuid) = (UnixTime(1_700_000_000), Generation(1), NodeUuid([1; 16]));
         let node = Node::new(
             config,
-            Boot { now, wall_clock, generation, uuid, seed: [1; 32], hostcache: hb_core::config::Hostcache::default() },
+            Boot {
+                now,
+                wall_clock,
+                generation,
+                uuid,
+                seed: [1; 32],
+                hostcache: hb_core::config::Hostcache::default(),
+                longest_deadtime: Duration::ZERO,
+            },
         );
         let targets = Targets { logfile: Some(directory.join("log")), ..Targets::default() };
         let log = Some(Log::open("alpha", &targets).unwrap());

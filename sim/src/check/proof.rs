@@ -53,14 +53,21 @@ impl Check for BeforeTakeover {
                     (false, Some(last)) if last == *host => None,
                     (false, _) => before,
                 };
-                // Who is heard is not silent, and says for itself that it runs nothing: its new life, say.
-                let is_silent = |last: &usize| {
-                    let silence = moment.contact.silence(moment.now, *host, *last);
-                    silence.is_none_or(|silence| silence >= moment.contact.limit(*last))
-                };
-                if let Some(last) = before.filter(|last| *runs && last != host).filter(is_silent) {
+                let Some(last) = before.filter(|last| *runs && last != host) else { return };
+                let silence = moment.contact.silence(moment.now, *host, last);
+                if silence.is_none_or(|silence| silence >= moment.contact.limit(last)) {
                     let (word, taker, silent) = (moment.ground.word(*resource), moment.name(*host), moment.name(last));
                     found.push(format!("{taker} started {word} without proof that {silent} does not run it"));
+                }
+                // Who is heard is not silent, and says for itself that it runs nothing: its new life, say. That is its word for
+                // the whole group, whose next resource may start when it has fallen silent.
+                let said = |group: usize| moment.ground.resources(group).contains(resource);
+                for group in (0..moment.ground.group_count()).filter(|group| said(*group)) {
+                    for resource in moment.ground.resources(group) {
+                        if let Some(word) = self.last.get_mut(*resource) {
+                            *word = word.filter(|of| *of != last);
+                        }
+                    }
                 }
             }
             _ => {}

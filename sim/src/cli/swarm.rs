@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use hb_sim::Detail;
-use hb_sim::search::generate::describe;
+use hb_sim::search::generate::{Promise, describe};
 use hb_sim::search::shrink::shrink;
 use hb_sim::search::swarm::{Campaign, Outcome, run};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -28,6 +28,10 @@ pub(crate) struct SwarmArgs {
     /// How many nodes the clusters have: one number, or LEAST..MOST, from 2 to 6.
     #[arg(long, default_value = "2..3", value_parser = parse_nodes)]
     nodes: (usize, usize),
+    /// Only clusters that promise at most one owner: pairs with fencing devices, larger ones with a majority, and a guard and a
+    /// watchdog on every machine.
+    #[arg(long)]
+    one_owner: bool,
     /// Threads; as many as there are cores unless given.
     #[arg(long)]
     jobs: Option<usize>,
@@ -56,7 +60,8 @@ pub(crate) fn main(args: &SwarmArgs) -> Result<ExitCode> {
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
     let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let (least_nodes, most_nodes) = args.nodes;
-    let campaign = Campaign { from: args.from, seeds: args.seeds, least_nodes, most_nodes, jobs };
+    let promise = if args.one_owner { Promise::OneOwner } else { Promise::Any };
+    let campaign = Campaign { from: args.from, seeds: args.seeds, least_nodes, most_nodes, promise, jobs };
     let bar = ProgressBar::new(args.seeds);
     let style = "{bar:30} {pos}/{len} seeds, {per_sec}, {eta} left; {msg}";
     bar.set_style(ProgressStyle::with_template(style).context("the progress bar")?);

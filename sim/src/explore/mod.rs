@@ -21,8 +21,10 @@
 //! operation takes its usual time, a node wakes at its deadline. Trying other orders of these would need other delays;
 //! two events commute unless they are of the same node, and for those the order matters only if a frame is overtaken by a
 //! deadline or by another frame. That is the fault *delay*: the frame waits, and may arrive after any later event within
-//! two dead times, or never. The other faults are a *lost* frame, a *crash* of a machine and, if wanted, a *cut* of all cables; a crashed machine may
-//! start again after any later event, and cables may heal.
+//! two dead times, or never. The other faults are a *lost* frame, a *crash* of a machine and, if wanted, a *cut* of all
+//! cables; a crashed machine may start again after any later event, and cables may heal. Where the files name a fencing
+//! device it resets a machine half a second after it was told to, and does what it says; a reset machine is down until it
+//! starts.
 //!
 //! Time is dense and events are not, so machines start, cables heal and delayed frames arrive at the instants of events
 //! only. One phase of the heartbeats of both is explored, the one that `setting.rs` starts with.

@@ -3,10 +3,10 @@
 //! Small, because there are many: nodes are shared until they step, frames always.
 
 use super::flight::{Flight, Says};
-use super::setting::{DELAY, PHASE, Setting};
+use super::setting::{DELAY, ENDING, PHASE, RESET, Setting};
 use hb_core::ids::{Generation, NodeId, NodeUuid, OpId, Seq};
 use hb_core::time::{Instant, UnixTime};
-use hb_core::{Action, Boot, Event, Heard, Input, Node, Outcome, Verb};
+use hb_core::{Action, Boot, Event, Failure, Heard, Input, Node, Outcome, Verb};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,9 +32,21 @@ pub(super) struct Machine {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Operation {
     pub(super) due: Instant,
-    pub(super) resource: usize,
-    pub(super) verb: Verb,
+    pub(super) work: Work,
     op: OpId,
+}
+
+/// What an operation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Work {
+    Resource {
+        resource: usize,
+        verb: Verb,
+    },
+    /// The device of the other machine takes its power away.
+    Reset,
+    /// The same, cancelled: its program ends.
+    Ceased,
 }
 
 /// The state of everything.
@@ -80,12 +92,14 @@ impl Due {
 pub(super) trait Watch {
     fn said(&mut self, host: usize, event: &Event);
     fn runs(&mut self, host: usize, resource: usize, runs: bool);
+    fn reset(&mut self, host: usize);
 }
 
 /// Hears nothing.
 impl Watch for () {
     fn said(&mut self, _: usize, _: &Event) {}
     fn runs(&mut self, _: usize, _: usize, _: bool) {}
+    fn reset(&mut self, _: usize) {}
 }
 
 /// What a step did beside changing the state.
@@ -193,6 +207,7 @@ impl Pair {
             uuid: NodeUuid::from_random([number; 16]),
             seed: [number; 32],
             hostcache: hb_core::config::Hostcache::default(),
+            longest_deadtime: Duration::ZERO,
         };
         machine.node = Some(Arc::new(Node::new(setting.configs[host].clone(), boot)));
         self.step(setting, host, Input::Wake, watch)
@@ -221,8 +236,25 @@ impl Pair {
     }
 
     fn finish(&mut self, setting: &Setting, host: usize, at: usize, watch: &mut impl Watch) -> Effect {
+        let Operation { work, op, .. } = self.machines[host].operations.remove(at);
+        let outcome = match work {
+            Work::Resource { resource, verb } => self.act(host, resource, verb, watch),
+            Work::Reset => {
+                self.crash(1 - host);
+                watch.reset(1 - host);
+                Outcome::Done
+            }
+            Work::Ceased => Outcome::Failed(Failure::Signal(15)),
+        };
+        if let Some(key) = setting.shared([self.machines[0].running, self.machines[1].running]) {
+            return Effect { sent: false, wrong: Some(format!("group {key} has two owners")) };
+        }
+        self.step(setting, host, Input::OpDone { op, outcome, said: hb_core::Transcript::default() }, watch)
+    }
+
+    /// What a resource answers, and does.
+    fn act(&mut self, host: usize, resource: usize, verb: Verb, watch: &mut impl Watch) -> Outcome {
         let machine = &mut self.machines[host];
-        let Operation { resource, verb, op, .. } = machine.operations.remove(at);
         let (bit, before) = (1_u64 << resource, machine.running);
         let outcome = match verb {
             Verb::Status | Verb::Monitor if before & bit != 0 => Outcome::Running,
@@ -239,10 +271,7 @@ impl Pair {
         if machine.running != before {
             watch.runs(host, resource, verb == Verb::Start);
         }
-        if let Some(key) = setting.shared([self.machines[0].running, self.machines[1].running]) {
-            return Effect { sent: false, wrong: Some(format!("group {key} has two owners")) };
-        }
-        self.step(setting, host, Input::OpDone { op, outcome, said: hb_core::Transcript::default() }, watch)
+        outcome
     }
 
     fn step(&mut self, setting: &Setting, host: usize, input: Input<'_>, watch: &mut impl Watch) -> Effect {
@@ -271,19 +300,34 @@ impl Pair {
                     let resource = setting.resource(&run);
                     let operations = &mut self.machines[host].operations;
                     let moves = |verb| matches!(verb, Verb::Start | Verb::Stop);
-                    let mut others = operations.iter().filter(|other| setting.group_of(other.resource) == run.group);
-                    if moves(run.verb) && others.any(|other| moves(other.verb)) {
+                    let others = |other: &Operation| match other.work {
+                        Work::Resource { resource, verb } => setting.group_of(resource) == run.group && moves(verb),
+                        Work::Reset | Work::Ceased => false,
+                    };
+                    if moves(run.verb) && operations.iter().any(others) {
                         wrong("two things of one group move at a time");
                     }
                     let due = self.now.plus(setting.takes(resource, run.verb));
-                    operations.push(Operation { due, resource, verb: run.verb, op });
+                    operations.push(Operation { due, work: Work::Resource { resource, verb: run.verb }, op });
                 }
                 Action::Report(event) => watch.said(host, &event),
                 Action::Exit(_) => wrong("ends on its own"),
                 Action::Reboot => wrong("reboots although everything stops"),
-                Action::Fence { .. } | Action::CeaseFire { .. } | Action::Alarm { .. } => {
-                    wrong("resets machines without a device");
+                Action::Fence { op, .. } => {
+                    let operations = &mut self.machines[host].operations;
+                    if operations.iter().any(|other| other.work == Work::Reset) {
+                        wrong("two resets at a time");
+                    }
+                    operations.push(Operation { due: self.now.plus(RESET), work: Work::Reset, op });
                 }
+                Action::CeaseFire { op } => {
+                    let shot = self.machines[host].operations.iter_mut().find(|operation| operation.op == op);
+                    match shot {
+                        Some(shot) => *shot = Operation { due: self.now.plus(ENDING), work: Work::Ceased, op },
+                        None => wrong("cancels a reset that is not under way"),
+                    }
+                }
+                Action::Alarm { .. } => wrong("raises an alarm that nobody asked for"),
                 Action::Reply { .. } => wrong("answers a client that asked nothing"),
                 Action::ArmTimer { .. } | Action::FireArp { .. } | Action::Door(_) | Action::Entrust { .. } => {}
                 Action::Tell { .. } | Action::Allow { .. } | Action::Dismiss { .. } => wrong("talks to nobody"),

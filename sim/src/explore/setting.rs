@@ -11,6 +11,10 @@ use std::time::Duration;
 pub(super) const DELAY: Duration = Duration::from_micros(200);
 /// How much later than the first the second node is started: the phase of their heartbeats.
 pub(super) const PHASE: Duration = Duration::from_millis(400);
+/// How long a device takes for a reset; the machine then stays down until it is started.
+pub(super) const RESET: Duration = Duration::from_millis(500);
+/// How long a program takes to end that was told to.
+pub(super) const ENDING: Duration = Duration::from_millis(5);
 /// Resources are bits of a word.
 const RESOURCES_MAX: usize = 64;
 

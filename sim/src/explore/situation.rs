@@ -25,7 +25,7 @@ impl Pair {
             }
             machine.running.hash(&mut hasher);
             for operation in &machine.operations {
-                (operation.due.since(self.now), operation.resource, operation.verb).hash(&mut hasher);
+                (operation.due.since(self.now), operation.work).hash(&mut hasher);
             }
             self.hash_hearing(host, &mut hasher);
         }

@@ -94,4 +94,9 @@ impl Watch for Scribe<'_> {
         let verb = if runs { "runs on" } else { "has stopped on" };
         self.lines.push(("ground".to_owned(), format!("{word} {verb} {name}")));
     }
+
+    fn reset(&mut self, host: usize) {
+        let text = format!("the device resets {}", self.setting.name(host));
+        self.lines.push(("world".to_owned(), text));
+    }
 }

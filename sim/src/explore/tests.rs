@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 const PAIR: &str = include_str!("../../explore/pair.hbs");
+const FENCED: &str = include_str!("../../explore/fenced.hbs");
 
 fn setting(text: &str) -> Result<Setting, Unfit> {
     let plan = Plan::parse("pair.hbs", text).unwrap_or_else(|problems| panic!("{problems:?}"));
@@ -163,6 +164,19 @@ fn the_shortest_way_to_two_owners_is_a_partition_that_outlasts_the_dead_time() {
     // No shorter way: everything up to one choice less is fine.
     let shorter = explorer.explore(&Bounds { depth: Some(violation.choices - 1), ..bounds }, 1, |_| {});
     assert_eq!((shorter.violation, shorter.limit), (None, Some(Limit::Depth)));
+}
+
+/// The same cut, and everything else that may happen beside a reset: one of them shoots, the other does not.
+#[test]
+fn devices_leave_no_way_to_two_owners() {
+    let explorer = explorer(FENCED);
+    let partitions = Bounds { partitions: true, ..bounds(1, 6) };
+    let findings = explorer.explore(&partitions, 2, |_| {});
+    assert_eq!((&findings.violation, findings.limit), (&None, None));
+    assert!(findings.states > 3000, "{}", findings.states);
+    // Not because nothing is ever taken: with the owner gone the other has it after the reset.
+    let walk = Walk::new(&explorer).go_to_frame_for(0).then(Choice::Crash).until(Duration::from_secs(6));
+    assert_eq!(walk.pair.machines.map(|machine| machine.running.count_ones()), [0, 1]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::rc::Rc;
 pub const SOMETIMES: &[&str] = &[
     "a node takes over from a dead one",
     "a node takes over from one that left",
+    "a node takes over from one that was reset",
     "a node starts alone",
     "a group fails back",
     "a standby completes",
@@ -73,7 +74,7 @@ pub const RARE_FROM: u64 = 5_000;
 #[derive(Clone, Debug, Default)]
 pub struct Coverage {
     counts: BTreeMap<&'static str, u64>,
-    /// Groups that a node started because another was silent or had left.
+    /// Groups that a node started because another was silent, had left or was reset.
     pub takeovers: u64,
     /// What the nodes are doing, to know in what state something happens.
     doing: BTreeMap<usize, Doing>,
@@ -137,6 +138,10 @@ impl Coverage {
                 Why::PeerGone { .. } => {
                     self.takeovers += 1;
                     "a node takes over from one that left"
+                }
+                Why::Fenced { .. } => {
+                    self.takeovers += 1;
+                    "a node takes over from one that was reset"
                 }
                 Why::PeerNeverHeard { .. } => "a node starts alone",
                 Why::GivenBy { .. } => "a group goes from its owner to the successor it names",

@@ -8,6 +8,7 @@ use crate::network::luck::Luck;
 use crate::plan::net::{Change, Delay, Loss, NetRule, Ppm, Rate, Way};
 use crate::plan::time::Span;
 use crate::plan::{Device, DeviceDoes, Event, HostPlan, How, Plan, Policy, Proof, Quirk, Rewritten, configure};
+use hb_core::config::watchdog;
 use hb_core::{Verb, Which};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -90,14 +91,26 @@ const KINDS: [Kind; 28] = [
     Kind::ReloadWhileMoving,
 ];
 
+/// Which clusters are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Promise {
+    /// All kinds; most of them have two owners in a partition.
+    #[default]
+    Any,
+    /// Those that promise at most one owner whatever happens: pairs with fencing devices, larger ones with a majority, and a
+    /// guard and a watchdog on every machine.
+    OneOwner,
+}
+
 /// The plan of a seed, for so many nodes.
 ///
 /// # Panics
 /// If it writes a configuration that the daemon would refuse: a fault of this file.
-pub fn plan(seed: u64, nodes: usize) -> Plan {
-    let mut maker = Maker { luck: Luck::of(&(seed, "plan")), nodes, quorum: false, fenced: false };
-    maker.quorum = nodes > 2 && maker.chance(50);
-    maker.fenced = nodes == 2 && maker.chance(25);
+pub fn plan(seed: u64, nodes: usize, promise: Promise) -> Plan {
+    let mut maker = Maker { luck: Luck::of(&(seed, "plan")), nodes, promise, quorum: false, fenced: false };
+    let always = promise == Promise::OneOwner;
+    maker.quorum = nodes > 2 && (always || maker.chance(50));
+    maker.fenced = nodes == 2 && (always || maker.chance(25));
     let texts = [maker.ha_cf(), maker.haresources(), maker.authkeys()];
     let hosts = (1..=nodes).map(|number| {
         let config = configure(&format!("h{number}"), &texts)
@@ -150,6 +163,7 @@ fn rewrite(plan: &mut Plan) {
 struct Maker {
     luck: Luck,
     nodes: usize,
+    promise: Promise,
     /// Groups start with a majority only; the machines are such that this can be promised (OWNERSHIP 5).
     quorum: bool,
     /// Nothing is taken from a silent node before a device has reset it.
@@ -248,7 +262,9 @@ impl Maker {
         if self.quorum || self.chance(30) {
             host.guard = Some(Duration::from_millis(50));
         }
-        if self.chance(15) {
+        if self.promise == Promise::OneOwner {
+            host.watchdog = watchdog::timeout(&host.config.timing());
+        } else if self.chance(15) {
             host.watchdog = Some(host.config.timing().deadtime() / 2);
         }
         if self.fenced {
@@ -316,8 +332,14 @@ impl Maker {
 
     fn storm(&mut self, plan: &mut Plan) {
         let kinds: Vec<Kind> = KINDS.into_iter().filter(|_| self.chance(40)).collect();
-        // A machine that stands still together with its guard is what only fencing covers (OWNERSHIP 5).
-        let covered = |kind: &Kind| !self.quorum || !matches!(kind, Kind::Stall | Kind::Freeze);
+        // A machine that stands still together with its guard is what a watchdog covers, and if that stands still as well
+        // only fencing (OWNERSHIP 5).
+        let has_watchdog = self.promise == Promise::OneOwner;
+        let covered = |kind: &Kind| match kind {
+            Kind::Stall => !self.quorum || has_watchdog,
+            Kind::Freeze => !self.quorum,
+            _ => true,
+        };
         let kinds: Vec<Kind> = kinds.into_iter().filter(covered).collect();
         let kinds = if kinds.is_empty() { vec![Kind::Cut, Kind::Crash] } else { kinds };
         let bound = liveness::bound(plan) + Duration::from_secs(30);

@@ -6,7 +6,7 @@
 
 use super::swarm::examine;
 use crate::check::Violation;
-use crate::plan::{HostPlan, Plan, configure};
+use crate::plan::{Event, HostPlan, Plan, configure};
 use hb_core::config::Config;
 use std::time::Duration;
 
@@ -38,6 +38,7 @@ pub fn shrink(plan: &Plan, seed: u64, violation: Violation, mut progress: impl F
         shrinker.end_early();
         shrinker.fewer_events(&mut progress);
         shrinker.usual_machines();
+        shrinker.unread_files();
         shrinker.usual_rest();
         shrinker.smaller_files();
         shrinker.rounder_times(&mut progress);
@@ -111,19 +112,39 @@ impl Shrinker {
     }
 
     fn usual_machines(&mut self) {
+        let resets: [fn(&mut HostPlan); 4] = [
+            |host| host.drift_ppm = 0,
+            |host| host.wall_offset = 0,
+            |host| host.lag = Duration::ZERO,
+            |host| host.device = None,
+        ];
         for host in 0..self.best.hosts.len() {
-            let resets: [fn(&mut HostPlan); 6] = [
-                |host| host.drift_ppm = 0,
-                |host| host.wall_offset = 0,
-                |host| host.lag = Duration::ZERO,
-                |host| host.guard = None,
-                |host| host.watchdog = None,
-                |host| host.device = None,
-            ];
             for reset in resets {
                 self.change(|plan| reset(&mut plan.hosts[host]));
             }
+            // What belongs to a promise of one owner stays where it has something to do.
+            let strikes = |(_, event): &(Duration, Event)| {
+                [Event::Kill(host), Event::Suspend(host), Event::Stall(host)].contains(event)
+            };
+            if self.best.policy.hazards || !self.best.events.iter().any(strikes) {
+                self.change(|plan| plan.hosts[host].guard = None);
+                self.change(|plan| plan.hosts[host].watchdog = None);
+            }
         }
+    }
+
+    /// Files that nobody reads again.
+    fn unread_files(&mut self) {
+        self.change(|plan| {
+            let reads = |number: usize| {
+                let again = [Event::Reload(number), Event::Restart(number)];
+                plan.events.iter().any(|(_, event)| again.contains(event))
+            };
+            let unread: Vec<usize> = (0..plan.hosts.len()).filter(|number| !reads(*number)).collect();
+            for number in unread {
+                plan.hosts[number].rewritten.clear();
+            }
+        });
     }
 
     fn usual_rest(&mut self) {
@@ -168,7 +189,8 @@ impl Shrinker {
     /// Changes a file that is the same on all hosts; a configuration that is refused changes nothing.
     fn rewrite(&mut self, file: usize, change: impl FnOnce(&mut Vec<String>)) -> bool {
         let text = self.best.hosts[0].texts[file].clone();
-        if self.best.hosts.iter().any(|host| host.texts[file] != text) {
+        // A scenario's rewritten files may not differ in nodes, media or groups.
+        if self.best.hosts.iter().any(|host| host.texts[file] != text || !host.rewritten.is_empty()) {
             return false;
         }
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();

@@ -4,7 +4,7 @@
 //! lower one has been run.
 
 use super::coverage::{Coverage, Shared};
-use super::generate;
+use super::generate::{self, Promise};
 use crate::check::Violation;
 use crate::plan::Plan;
 use crate::run::play_until_broken;
@@ -29,6 +29,8 @@ pub struct Campaign {
     pub least_nodes: usize,
     /// The highest number of nodes.
     pub most_nodes: usize,
+    /// What the clusters promise.
+    pub promise: Promise,
     /// Threads.
     pub jobs: usize,
 }
@@ -45,7 +47,7 @@ impl Campaign {
 
     /// The plan of a seed.
     pub fn plan(&self, seed: u64) -> Plan {
-        generate::plan(seed, self.nodes(seed))
+        generate::plan(seed, self.nodes(seed), self.promise)
     }
 }
 
@@ -161,7 +163,7 @@ mod tests {
     }
 
     fn campaign(from: u64, seeds: u64, jobs: usize) -> Campaign {
-        Campaign { from, seeds, least_nodes: 2, most_nodes: 2, jobs }
+        Campaign { from, seeds, least_nodes: 2, most_nodes: 2, promise: Promise::Any, jobs }
     }
 
     #[test]

@@ -27,6 +27,8 @@ const REPEATED: Duration = Duration::from_millis(250);
 pub(crate) struct Entrusted {
     /// On the host's monotonic clock.
     pub(crate) until: Instant,
+    /// When its watchdog fires at the latest, on the same clock: it is not fed beyond that (OWNERSHIP 5).
+    pub(crate) reset: Instant,
     pub(crate) farewell: Arc<[(MediumId, Frame)]>,
 }
 

@@ -7,6 +7,7 @@ use crate::ground::Power;
 use crate::host::Schedule;
 use crate::plan::{EngineKind, Event, Rewritten, configure};
 use crate::recording::What;
+use hb_core::config::watchdog::reset_after;
 use hb_core::config::{Resource, Text};
 use hb_core::ids::ClientId;
 use hb_core::{Command, Input, Level, Reload, Request};
@@ -232,6 +233,10 @@ impl World {
         for (life, op) in std::mem::take(&mut self.hosts[host].standing) {
             self.finish(host, life, op);
         }
+        if self.hosts[host].is_releasing {
+            // Its guard stood still as well, and goes on.
+            self.wake_guard(host);
+        }
         self.catch_up(host);
     }
 
@@ -241,8 +246,11 @@ impl World {
     fn count_down(&mut self, host: usize) {
         let machine = &self.hosts[host];
         if let Some(after) = machine.plan.watchdog {
-            let due = Due::Watchdog { host, pulse: machine.pulse };
-            self.queue.push(Reverse((self.now.plus(after), due)));
+            let (fed, pulse) = (self.now.plus(after), machine.pulse);
+            // One that is slower than the files allow is not fed by that rule: the scenario wants it so.
+            let bounded = machine.entrusted.as_ref().filter(|_| after <= reset_after(&machine.plan.config.timing()));
+            let at = bounded.map_or(fed, |entrusted| fed.min(machine.clock.when(entrusted.reset)));
+            self.queue.push(Reverse((at.max(self.now), Due::Watchdog { host, pulse })));
         }
     }
 

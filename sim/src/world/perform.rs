@@ -58,8 +58,8 @@ impl World {
                 }
             }
             Action::Persist { file, text } => self.hosts[host].write_file(file, text),
-            Action::Entrust { until, farewell, .. } => {
-                self.hosts[host].entrusted = Some(Entrusted { until, farewell });
+            Action::Entrust { until, reset, farewell } => {
+                self.hosts[host].entrusted = Some(Entrusted { until, reset, farewell });
             }
             Action::Fence { op, node, limit, .. } => {
                 let target = self.hosts.iter().position(|other| other.name == node);

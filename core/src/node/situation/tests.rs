@@ -73,6 +73,7 @@ impl Driven {
             uuid: NodeUuid([1; 16]),
             seed: [3; 32],
             hostcache: crate::config::Hostcache::default(),
+            longest_deadtime: Duration::ZERO,
         };
         let node = Node::new(config.clone(), boot);
         let (peer_life, peer_seq) = (origin.peer_generation, origin.peer_seq);

@@ -1,8 +1,8 @@
 //! Silent nodes are reset first (OWNERSHIP 3 (b)); the rows of CLUSTER f are scenarios P10 to P15 of the simulator.
 
-use super::{C2, GROUPS, Pair, secs};
+use super::{C2, GROUPS, Pair, config, config_signed, secs};
 use crate::action::{Action, Refusal, Response};
-use crate::ids::{Generation, NodeId, OpId};
+use crate::ids::{Generation, MediumId, NodeId, OpId};
 use crate::input::{Failure, Input, Outcome, Request};
 use crate::wire::message::{Stonith, StonithResult};
 use alloc::borrow::Cow;
@@ -101,6 +101,46 @@ fn a_proof_is_about_one_life() {
     pair.told(Some(life));
     assert_eq!(pair.holds()[1], "all");
     assert_eq!(pair.shots(1).1.len(), 1, "its own shot is not needed any more");
+}
+
+/// Scenario S7 after a proof: what was proved of a node ends when it speaks, in whatever key.
+#[test]
+fn who_speaks_with_another_key_is_not_proved_down_any_more() {
+    for dialect in ["", "dialect classic\n"] {
+        let text =
+            alloc::format!("{}auto_failback on\nstonith_host * null h1 h2\n", C2.replace("dialect classic\n", dialect));
+        let mut pair = Pair::with(&text, GROUPS);
+        pair.boot(1);
+        pair.run(secs(9));
+        let begun = pair.shots(1).0;
+        // Its packets are kept from the other node: only the test hands over one.
+        pair.configs[0] = config_signed("h1", &text, GROUPS, b"auth 1\n1 sha1 other\n");
+        pair.cut = true;
+        pair.boot(0);
+        pair.run(secs(1));
+        let mut strange = Pair::with(&text, GROUPS);
+        strange.configs[0] = pair.configs[0].clone();
+        strange.boot(0);
+        strange.run(secs(2));
+        let frame = strange.sent.iter().rfind(|(by, _)| *by == 0).unwrap().1.to_vec();
+        // While the shot is under way: it is cancelled, and its end proves nothing.
+        pair.step(1, Input::Frame { medium: MediumId(0), bytes: &frame });
+        assert_eq!((begun.len(), pair.shots(1).1), (1, begun.clone()), "{dialect}");
+        pair.shot_ends(1, begun[0], Outcome::Done);
+        pair.run(secs(1));
+        assert_ne!(pair.holds()[1], "all", "{dialect}");
+        // Silent again, it is reset; before anything is taken it speaks once more.
+        pair.nodes[0] = None;
+        pair.configs[0] = config("h1", &text, GROUPS);
+        pair.run(secs(5));
+        let again = pair.shots(1).0;
+        assert_eq!(again.len(), 2, "{dialect}");
+        pair.start[1] = Outcome::Failed(Failure::ExitCode(1));
+        pair.shot_ends(1, again[1], Outcome::Done);
+        assert!(pair.nodes[1].as_ref().unwrap().nodes.get(NodeId(0)).unwrap().is_fenced(), "{dialect}");
+        pair.step(1, Input::Frame { medium: MediumId(0), bytes: &frame });
+        assert!(!pair.nodes[1].as_ref().unwrap().nodes.get(NodeId(0)).unwrap().is_fenced(), "{dialect}");
+    }
 }
 
 #[test]

@@ -58,6 +58,7 @@ impl Crowd {
                 nodes: hostcache::parse(file(StateFile::Hostcache).as_bytes()).0,
                 deleted: hostcache::parse(file(StateFile::Delhostcache).as_bytes()).0,
             },
+            longest_deadtime: Duration::from_millis(file(StateFile::Deadtime).trim().parse().unwrap_or_default()),
         };
         self.nodes[which] = Some(Node::new(config, boot));
         self.step(which, Input::Wake);
@@ -324,4 +325,33 @@ fn without_resource_management_a_stop_ends_at_once_and_nothing_can_be_moved() {
     crowd.step(0, Input::Operator(Command::Stop));
     crowd.run(secs(2));
     assert!(crowd.nodes[0].is_none() && !crowd.has_logged(1, "shutdown notice"));
+}
+
+/// OWNERSHIP 2: who was not heard in this life may have the longest dead time of the cluster.
+#[test]
+fn a_dead_time_longer_than_initdead_is_remembered() {
+    let with = |local, deadtime, initdead| {
+        let text = format!(
+            "node a b\nbcast eth1\nkeepalive 500ms\ndeadtime {deadtime}\ninitdead {initdead}\nlogfacility none\n"
+        );
+        config(local, &text, "a 10.77.0.100/24/eth0\n")
+    };
+    let mut crowd = Crowd::new(2);
+    crowd.boot(0, with("a", 20, 20));
+    crowd.boot(1, with("b", 3, 6));
+    crowd.run(secs(40));
+    assert_eq!(crowd.files[1][&StateFile::Deadtime], "20000\n");
+    assert!(!crowd.files[0].contains_key(&StateFile::Deadtime));
+    assert!(crowd.has_logged(1, "node a announces a dead time of 20000 ms, longer than initdead 6000 ms here"));
+    // Both go down, and only one comes back: the other may still hold what it held.
+    (crowd.nodes[0], crowd.nodes[1]) = (None, None);
+    crowd.boot(1, with("b", 3, 6));
+    crowd.run(secs(19));
+    assert!(!crowd.has_logged(1, "node a: is dead"), "{:#?}", crowd.log);
+    crowd.run(secs(2));
+    assert!(crowd.has_logged(1, "node a: is dead (never heard"), "{:#?}", crowd.log);
+    // It comes with a shorter one: that is what counts from now on.
+    crowd.boot(0, with("a", 4, 6));
+    crowd.run(secs(40));
+    assert_eq!(crowd.files[1][&StateFile::Deadtime], "0\n");
 }

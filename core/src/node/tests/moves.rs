@@ -1,9 +1,9 @@
 //! What operators move by name, where all nodes are ours.
 
 use super::{Pair, secs};
-use crate::action::{Refusal, Response};
+use crate::action::{Cancellation, Refusal, Response};
 use crate::ids::{GroupId, NodeId};
-use crate::input::Request;
+use crate::input::{Failure, Outcome, Request};
 
 #[test]
 fn one_group_or_one_node_is_moved_and_answered_when_it_is_done() {
@@ -38,4 +38,16 @@ fn one_group_or_one_node_is_moved_and_answered_when_it_is_done() {
     classic.request(0, give(Some(A), None));
     classic.request(0, take(None, Some(H2)));
     assert_eq!(classic.replies, [refused(Refusal::OnlySets), refused(Refusal::OnlySets)]);
+}
+
+#[test]
+fn who_orders_a_move_hears_at_once_that_a_group_could_not_be_stopped() {
+    let mut pair = Pair::native("on");
+    pair.stop[0] = Outcome::Failed(Failure::ExitCode(1));
+    pair.request(0, Request::Give { group: Some(GroupId(0)), to: None });
+    pair.run(secs(9));
+    assert_eq!(pair.replies, [], "it is tried again");
+    pair.run(secs(2));
+    assert_eq!(pair.replies, [Response::Cancelled(Cancellation::StopFailed)]);
+    assert_eq!(pair.holds(), ["none", "local"], "nobody else has it");
 }

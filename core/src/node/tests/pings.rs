@@ -25,6 +25,7 @@ impl Pinger {
             uuid: NodeUuid([1; 16]),
             seed: [3; 32],
             hostcache: crate::config::Hostcache::default(),
+            longest_deadtime: Duration::ZERO,
         };
         let node = Node::new(config("h1", PINGS, ""), boot);
         let mut pinger = Pinger { node, now, alive, log: Vec::new(), sent: Vec::new() };

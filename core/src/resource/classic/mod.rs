@@ -46,6 +46,8 @@ pub(crate) struct Book {
     pub(crate) needs_failback: bool,
     /// The peer claims what we hold and is expected to release it.
     pub(crate) contested: bool,
+    /// It has not for a dead time.
+    pub(crate) outlasted: bool,
     pub(crate) shutdone_said: bool,
     pub(crate) conversation: Option<Conversation>,
     pub(crate) takeover: Option<Takeover>,
@@ -102,6 +104,8 @@ pub(crate) enum Because {
     Dead(NodeId),
     Gone(NodeId),
     Conflict(NodeId),
+    /// Both held ours, and the other one does not give it up.
+    Outlasted(NodeId),
     Overslept(NodeId),
     Stopping,
 }
@@ -204,6 +208,11 @@ fn conflict(view: &View, book: &Book) -> Option<Intent> {
     let claimed = claim.map_or(Holding::NONE, |claim| claim.hold);
     if book.hold.foreign && claimed.local {
         return Some(Intent::Release { set: Holding::FOREIGN, because: Because::Conflict(peer.node) });
+    }
+    if book.outlasted && book.hold.local && claimed.foreign {
+        // A 3.0.6 that meets another owner for the first time in its life keeps everything; without failback it never offers
+        // what is ours (scenario P16). One owner is better than two.
+        return Some(Intent::Release { set: Holding::LOCAL, because: Because::Outlasted(peer.node) });
     }
     match (book.hold.local && claimed.foreign, book.contested) {
         (true, false) => Some(Intent::Contest { with: peer.node }),

@@ -21,8 +21,8 @@ use super::{Book, Intent, is_stable};
 use crate::action::Cancellation;
 use crate::ids::{ClientId, NodeId, Seq};
 use crate::mark::Of;
-use crate::resource::{Doing, PeerView, Phase, View};
-use crate::wire::message::{Holding, StandbyStep};
+use crate::resource::{Doing, GroupView, PeerView, Phase, View};
+use crate::wire::message::{AskResources, Holding, StandbyStep};
 use core::time::Duration;
 
 /// How long R waits for P's answer (CLUSTER a.4).
@@ -148,7 +148,8 @@ pub(crate) enum Heard {
 }
 
 /// Judges `ask_resources` with number `seq` from `from`; changes nothing.
-pub(crate) fn on_ask(view: &View, book: &Book, from: NodeId, seq: Seq, info: StandbyStep) -> Heard {
+pub(crate) fn on_ask(view: &View, book: &Book, from: NodeId, seq: Seq, ask: AskResources) -> Heard {
+    let AskResources { holding, step: info } = ask;
     if view.phase != Phase::Active {
         return Heard::Ignore("local resources in flux");
     }
@@ -157,7 +158,9 @@ pub(crate) fn on_ask(view: &View, book: &Book, from: NodeId, seq: Seq, info: Sta
         (StandbyStep::Me, None) if view.single_peer().is_none() => {
             Heard::Ignore("with more than two nodes there is no single other side")
         }
-        (StandbyStep::Me, None) if !is_stable(view, book) => Heard::Ignore("local resources in flux"),
+        (StandbyStep::Me, None) if !is_stable(view, book) && !is_only_releasing(view, book, holding) => {
+            Heard::Ignore("local resources in flux")
+        }
         (StandbyStep::Me, None) => Heard::Answer,
         (StandbyStep::Me, Some(conversation)) => match (conversation.role, conversation.step) {
             (Role::Giving(_), Step::Asked) if conversation.with == from && from < view.me => Heard::Answer,
@@ -178,6 +181,16 @@ pub(crate) fn on_ask(view: &View, book: &Book, from: NodeId, seq: Seq, info: Sta
         (StandbyStep::Done, None) if view.single_peer().is_some_and(|peer| has_released(peer, seq)) => Heard::Acquire,
         _ => Heard::Ignore("not expected in this state"),
     }
+}
+
+/// Whether we give up nothing but groups of others, and what is offered is ours: the one does not disturb the other.
+///
+/// *Ours*: two that meet and both hold everything give up each what is preferred at the other, at the same moment. A 3.0.6
+/// asks once, and keeps what nobody takes from it (scenario P16).
+fn is_only_releasing(view: &View, book: &Book, offered: Holding) -> bool {
+    let stays =
+        |group: &GroupView| !group.doing.is_moving() || (group.doing == Doing::Stopping && group.home != view.me);
+    book.hold.local && !offered.local && view.groups.iter().all(stays)
 }
 
 /// Whether a peer that says `done` with this number has released something for us, and waits.

@@ -5,7 +5,7 @@ use crate::ids::Seq;
 use crate::mark::{Aside, Of};
 use crate::resource::{Doing, GroupView, PeerView};
 use crate::time::Instant;
-use crate::wire::message::StandbyStep;
+use crate::wire::message::{AskResources, StandbyStep};
 
 const ME: NodeId = NodeId(0);
 const PEER: NodeId = NodeId(1);
@@ -122,6 +122,13 @@ fn of_two_claimants_the_preferred_node_keeps_and_announces_again() {
     assert_eq!(decide(&both, &book(Holding::ALL, true)), Some(Intent::Release { set: Holding::FOREIGN, because }));
     assert_eq!(decide(&both, &book(Holding::LOCAL, true)), Some(Intent::Contest { with: PEER }));
     let resolved = view(Liveness::Active, Some(claim(Holding::LOCAL, true)));
+    // A 3.0.6 that keeps everything for a dead time keeps it for ever (scenario P16).
+    let stays = view(Liveness::Active, Some(claim(Holding::ALL, true)));
+    let outlasted = Book { contested: true, outlasted: true, ..book(Holding::LOCAL, true) };
+    let release = Intent::Release { set: Holding::LOCAL, because: Because::Outlasted(PEER) };
+    assert_eq!(decide(&stays, &outlasted), Some(release));
+    let waits = Book { outlasted: false, ..outlasted.clone() };
+    assert_ne!(decide(&stays, &waits), decide(&stays, &outlasted));
     let contested = Book { contested: true, ..book(Holding::LOCAL, true) };
     assert_eq!(decide(&resolved, &contested), Some(Intent::Uncontest));
 }
@@ -176,6 +183,7 @@ fn every_step_of_a_standby_is_heard_only_where_it_belongs() {
     let calm = view(Liveness::Active, Some(claim(Holding::LOCAL, true)));
     let giving = |step| Some(conversation(Role::Giving(Cause::Failback), step, Holding::FOREIGN));
     let taking = |step| Some(conversation(Role::Taking, step, Holding::LOCAL));
+    let ask = |step| AskResources { holding: Holding::FOREIGN, step };
     let table = [
         (None, Me, Some(Heard::Answer)),
         (None, Other, None),
@@ -192,17 +200,32 @@ fn every_step_of_a_standby_is_heard_only_where_it_belongs() {
     ];
     for (conversation, step, expected) in table {
         let book = Book { conversation: conversation.clone(), ..book(Holding::LOCAL, true) };
-        let heard = on_ask(&calm, &book, PEER, Seq(11), step);
+        let heard = on_ask(&calm, &book, PEER, Seq(11), ask(step));
         let ignored = matches!(heard, Heard::Ignore(_));
         assert_eq!((!ignored).then_some(heard), expected, "{conversation:?} {step:?}");
         if conversation.is_some() {
-            assert!(matches!(on_ask(&calm, &book, PEER, Seq(10), step), Heard::Ignore(_)), "an earlier conversation's");
+            assert!(
+                matches!(on_ask(&calm, &book, PEER, Seq(10), ask(step)), Heard::Ignore(_)),
+                "an earlier conversation's"
+            );
         }
+    }
+    // What is released here does not keep us from taking back what is ours; what is started does, and so does being asked for it.
+    let moving = |home, doing| View { groups: alloc::vec![GroupView { home, doing }], ..calm.clone() };
+    let book_alone = book(Holding::LOCAL, true);
+    let heard = |view: &View, ask| on_ask(view, &book_alone, PEER, Seq(11), ask);
+    assert_eq!(heard(&moving(PEER, Doing::Stopping), ask(Me)), Heard::Answer);
+    for (view, holding) in [
+        (moving(PEER, Doing::Starting), Holding::FOREIGN),
+        (moving(ME, Doing::Stopping), Holding::FOREIGN),
+        (moving(PEER, Doing::Stopping), Holding::ALL),
+    ] {
+        assert!(matches!(heard(&view, AskResources { holding, step: Me }), Heard::Ignore(_)), "{view:?}");
     }
     // Both asked at once: the later node in the file yields.
     let mut later = calm.clone();
     (later.me, later.peers[0].node) = (PEER, ME);
     let asked = Conversation { with: ME, ..conversation(Role::Giving(Cause::Failback), Step::Asked, Holding::ALL) };
     let book = Book { conversation: Some(asked), ..book(Holding::LOCAL, true) };
-    assert_eq!(on_ask(&later, &book, ME, Seq(11), Me), Heard::Answer);
+    assert_eq!(on_ask(&later, &book, ME, Seq(11), ask(Me)), Heard::Answer);
 }

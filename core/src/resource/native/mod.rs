@@ -33,7 +33,7 @@ mod view;
 pub(crate) use ledger::{Entry, Ledger, Said, words};
 pub(crate) use reach::is_outdone;
 pub(crate) use release::{can_take, successor};
-pub(crate) use start::{Obstacle, needs_proof, unable, waiting_for};
+pub(crate) use start::{Obstacle, is_out_to_all, needs_proof, unable, waiting_for};
 pub use view::Exclusion;
 pub(crate) use view::{Claim, Epoch, GroupView, Handover, Memory, Own, PeerView, Reach, Standing, Times, View};
 

@@ -2,7 +2,7 @@
 
 use super::reach::{self, is_outdone};
 use super::start::unable;
-use super::{Because, GroupView, Intent, Look, PeerView, Standing, View};
+use super::{Because, Claim, GroupView, Intent, Look, PeerView, Standing, View};
 use crate::config::Failback;
 use crate::ids::NodeId;
 use crate::resource::{Doing, Phase};
@@ -37,13 +37,18 @@ pub(super) fn duty(view: &View, group: &GroupView<'_>, look: &mut Look) -> Optio
         // Elsewhere a deaf node cannot start anything.
         return None;
     }
-    view.claimants(group).find_map(|(peer, claim)| {
-        let owner_due = (claim.owns() && peer.echo.is_none_or(|echo| echo < peer.since)).then(|| {
+    view.live().find_map(|peer| {
+        let claim = group.claim(peer.node);
+        let owns = claim.is_some_and(Claim::owns);
+        let owner_due = (owns && peer.echo.is_none_or(|echo| echo < peer.since)).then(|| {
             let contact = view.times.keepalive.saturating_mul(3).min(CONTACT_MAX);
-            peer.since.max(claim.noticed).plus(contact)
+            let noticed = claim.map(|claim| claim.noticed);
+            noticed.map_or(peer.since, |noticed| peer.since.max(noticed)).plus(contact)
         });
         // Who reaches no ping node takes nothing from who is silent to it, and waits D when it reaches one again.
-        let may_take = (claim.unable.is_none() && !peer.reach.is_cut_off()) || claim.owns();
+        // *Ours*: who has claimed nothing yet comes up beside us, and will take what it can when its initdead is over.
+        let is_able = claim.is_none_or(|claim| claim.unable.is_none());
+        let may_take = (is_able && !peer.reach.is_cut_off()) || owns;
         let deaf_due = (peer.is_deaf && may_take).then(|| peer.reach().plus(view.times.self_deadline));
         let due = [owner_due, deaf_due].into_iter().flatten().min()?;
         look.is_due(view, due).then_some(Because::Deaf(peer.node))

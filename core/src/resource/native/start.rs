@@ -166,8 +166,13 @@ fn unproved(view: &View, group: &GroupView<'_>) -> Option<NodeId> {
     silent.find(|peer| !(peer.is_fenced && group.exclusion.fencing)).map(|peer| peer.node)
 }
 
+/// Whether every live node counts a node out: nobody shoots one that a live node hears or is unsure of (OWNERSHIP 3 (b)).
+pub(crate) fn is_out_to_all(view: &View, node: NodeId) -> bool {
+    view.live().all(|other| other.counts_out.has(node))
+}
+
 /// The node that has to be reset before we can start the group, if nothing else keeps us from that (OWNERSHIP 3 (3) b).
-/// Nobody shoots a node that a live node hears or is unsure of, and no minority shoots at all.
+/// No minority shoots.
 pub(crate) fn needs_proof(view: &View, group: &GroupView<'_>) -> Option<NodeId> {
     if !group.exclusion.fencing || group.owned().is_some() || group.memory.consent.is_some() {
         return None;
@@ -175,8 +180,7 @@ pub(crate) fn needs_proof(view: &View, group: &GroupView<'_>) -> Option<NodeId> 
     let node = unproved(view, group).filter(|node| view.peer(*node).is_some_and(|peer| !peer.is_strange))?;
     let votes = view.live().filter(|peer| peer.names_us).count().saturating_add(1);
     let may = !group.exclusion.quorum || votes >= view.majority();
-    let agreed = view.live().all(|other| other.counts_out.has(node));
-    (may && agreed && obstacle(view, group, &mut Look::default()).is_none()).then_some(node)
+    (may && is_out_to_all(view, node) && obstacle(view, group, &mut Look::default()).is_none()).then_some(node)
 }
 
 /// What we wait for before we start the group, for those who ask.
@@ -383,7 +387,8 @@ fn end_wish(view: &View, group: &GroupView<'_>, since: crate::time::Instant, loo
     if group.memory.own.is_some() {
         return None;
     }
-    let moving = |claim: &Claim| claim.successor == Some(view.me);
+    // Its owner stops it for us. An offer that we cannot answer is no move: the operator is told so.
+    let moving = |claim: &Claim| claim.successor == Some(view.me) && !claim.owns();
     let underway = view.claimants(group).any(|(_, claim)| moving(claim));
     let hopeless = unable(view, group).is_some() || (!underway && owner(view, group).is_none());
     let late = !underway && look.is_due(view, since.plus(view.times.deadtime));

@@ -24,7 +24,8 @@ impl Parser<'_> {
                 // The same texts have the same problems for every node. Their places are those of another file.
                 let here = |problem: Diagnostic| {
                     let (file, line) = (&problem.file, problem.span.line);
-                    let message = format!("{file} of {name}, line {line}: {}", problem.message);
+                    // Whatever a name is made of, a message is one harmless line.
+                    let message = format!("{file} of {}, line {line}: {}", name.escape_debug(), problem.message);
                     Diagnostic { file: self.file.clone(), span: Span::FILE, message, ..problem }
                 };
                 self.refusals = problems.into_iter().map(here).collect();
@@ -101,7 +102,7 @@ impl Parser<'_> {
                 && config.groups().len() == host.config.groups().len()
         });
         if !is_same {
-            let message = format!("the rewritten files of {name} change nodes, media or groups");
+            let message = format!("the rewritten files of {} change nodes, media or groups", name.escape_debug());
             let help = "cables and ground stay as they are: change times or keys";
             self.problem(Code::ScenarioValue, Span::FILE, message, help);
         }
