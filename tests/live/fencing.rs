@@ -1,9 +1,13 @@
 //! A silent node is reset, or confirmed to be down, before anything is taken from it (CLUSTER f, scenarios P10 to P15).
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use hb_shell::net::namespace::Mount;
 use hb_shell::testbed::{Net, Setup, Testbed};
 use libtest_mimic::Completion;
 
@@ -14,6 +18,8 @@ use crate::scene::Outcome;
 pub(crate) const TESTS: &[Test] = &[
     ("fencing::a_crashed_node_is_reset_before_its_group_is_taken", agent),
     ("fencing::a_plugin_of_cluster_glue_is_called", plugin),
+    ("fencing::meatware_waits_for_the_word_of_an_operator", meatware),
+    ("fencing::a_device_that_hangs_or_is_gone_is_tried_again_and_nothing_is_taken", broken_device),
     ("fencing::a_node_that_speaks_again_is_not_reset", heard_again),
     ("fencing::an_operator_confirms_and_only_then_it_is_taken", by_hand),
 ];
@@ -84,6 +90,61 @@ fn plugin() -> Outcome {
     testbed.power_off(0)?;
     testbed.wait_until("h2 serves", PATIENCE, |testbed| testbed.has_address(1))?;
     testbed.wait_until("it is logged", PATIENCE, |testbed| testbed.log(1).contains("node h1 now reset."))?;
+    Ok(Completion::Completed)
+}
+
+/// The plugin waits in a file of /run, which each machine has for itself.
+fn meatware() -> Outcome {
+    if !Path::new("/usr/sbin/meatclient").exists() {
+        return Ok(Completion::ignored_with("the Debian package cluster-glue is not installed"));
+    }
+    let mut setup: Setup = setup(true);
+    setup.ha_cf.push_str("stonith_host * meatware h1 h2\n");
+    let mut testbed = Testbed::new(setup)?;
+    for which in 0..2 {
+        testbed.power_off(which)?;
+        testbed.power_on(which, &[Mount::Empty { target: "/run".into() }])?;
+    }
+    testbed.start(0)?;
+    testbed.start(1)?;
+    testbed.wait_until("the pair is settled", PATIENCE, |testbed| rests(testbed, 0))?;
+    testbed.power_off(0)?;
+    testbed.wait_until("an operator is asked", PATIENCE, |testbed| {
+        let machine = testbed.machine(1);
+        testbed.log(1).contains("Resetting node h1 with [")
+            && machine.is_ok_and(|machine| machine.run(|| Path::new("/run/meatware.h1").exists()))
+    })?;
+    std::thread::sleep(Duration::from_secs(1));
+    ensure!(!testbed.has_address(1), "it was taken without a word");
+    let mut client = Command::new("meatclient");
+    client.args(["-c", "h1"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut client = testbed.machine(1)?.spawn(client)?;
+    client.stdin.take().context("it is asked for")?.write_all(b"y\n")?;
+    let output = client.wait_with_output()?;
+    ensure!(output.status.success(), "{output:?}");
+    testbed.wait_until("h2 serves", PATIENCE, |testbed| testbed.has_address(1))?;
+    testbed.wait_until("it is logged", PATIENCE, |testbed| testbed.log(1).contains("node h1 now reset."))?;
+    Ok(Completion::Completed)
+}
+
+fn broken_device() -> Outcome {
+    let directory = hb_shell::testbed::Directory::new()?;
+    let at = directory.path();
+    let path = lab(at, "exec sleep 1000")?;
+    let mut testbed = pair(at, &format!("stonith_host * {} ip=10.0.0.9\nstonith_limit 1\n", path.display()))?;
+    testbed.power_off(0)?;
+    let late = "STONITH of h1 failed.  Retrying... (time limit of 1 s exceeded";
+    testbed.wait_until("it is ended, and tried again", PATIENCE, |testbed| testbed.log(1).matches(late).count() > 1)?;
+    std::fs::remove_file(&path)?;
+    let missing = "STONITH of h1 failed.  Retrying... (";
+    let before = testbed.log(1).matches(missing).count();
+    testbed.wait_until("it is missed", PATIENCE, |testbed| testbed.log(1).matches(missing).count() > before + 1)?;
+    testbed.log(1).lines().filter(|line| line.contains(missing)).for_each(|line| println!("{line}"));
+    let why = testbed.status(1)?["groups"][0]["why"].as_str().unwrap_or_default().to_owned();
+    ensure!(!testbed.has_address(1) && why.contains("h1"), "{why}");
+    // Repaired, it goes on.
+    lab(at, "exit 0")?;
+    testbed.wait_until("h2 serves", PATIENCE, |testbed| testbed.has_address(1))?;
     Ok(Completion::Completed)
 }
 

@@ -4,21 +4,30 @@
 //! A new file of tests is one more module and one more line in `trials`.
 
 mod addresses;
+mod agents;
 mod announcements;
 mod clients;
+mod configurations;
 mod control;
 mod daemons;
+mod drbddisk;
 mod fencing;
+mod filesystem;
 mod guard;
+mod hanging_start;
 mod hostile;
+mod ldirectord;
 mod mac;
 mod machines;
+mod ocf;
 mod outages;
 mod pings;
 mod propagate;
 mod recordings;
 mod reloads;
+mod resource_types;
 mod scene;
+mod scripts;
 mod serial;
 mod tools;
 
@@ -35,19 +44,23 @@ fn tests() -> Vec<Test> {
         [addresses::TESTS, announcements::TESTS, clients::TESTS, control::TESTS, machines::TESTS, outages::TESTS]
             .concat();
     let daemons = [
+        configurations::TESTS,
         daemons::TESTS,
         fencing::TESTS,
         guard::TESTS,
+        hanging_start::TESTS,
         hostile::TESTS,
         mac::TESTS,
         pings::TESTS,
         recordings::TESTS,
         reloads::TESTS,
+        scripts::TESTS,
         serial::TESTS,
     ]
     .concat();
     let tools = [propagate::TESTS, tools::TESTS].concat();
-    [world, daemons, tools].concat()
+    let agents = [drbddisk::TESTS, filesystem::TESTS, ldirectord::TESTS, ocf::TESTS, resource_types::TESTS].concat();
+    [world, daemons, tools, agents].concat()
 }
 
 fn main() {
