@@ -34,6 +34,7 @@ use hb_core::auth::{Framing, Key, Keyring, Method, Sealing};
 use hb_core::wire::Fields;
 use hb_shell::net::namespace::{self, Lab, Machine};
 use hb_shell::testbed::{self, Directory, Setup, Testbed};
+use hb_tests::figures::rounded;
 use hb_tests::observe::{Observer, Seen};
 use hb_tests::{Usage, is_root};
 use nix::sys::signal::{Signal, kill};
@@ -223,7 +224,7 @@ fn strangers(watched: Duration) -> Result<()> {
 
     let socket = testbed.client().run(|| UdpSocket::bind("0.0.0.0:0"))?;
     let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let observer = Observer::start(testbed.machine(1)?, "h1", Ipv4Addr::UNSPECIFIED)?;
+    let observer = Observer::start(testbed.machine(1)?, "h1", &[])?;
     let begun = Instant::now();
     let flood = {
         let (stop, sent, packet) = (Arc::clone(&stop), Arc::clone(&sent), stranger()?);
@@ -292,8 +293,4 @@ fn flood(socket: &UdpSocket, packet: &[u8], stop: &AtomicBool, sent: &AtomicU64)
         sent.store(count, Ordering::Release);
         std::thread::sleep(Duration::from_micros(200));
     }
-}
-
-fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
 }

@@ -10,10 +10,11 @@ use anyhow::{Context as _, Result, ensure};
 use hb_shell::net::echo::Probe;
 use hb_shell::net::namespace;
 use hb_shell::testbed::{Setup, Testbed, VIRTUAL_ADDRESS};
+use hb_tests::figures::{millis, print};
 use hb_tests::observe::{Observer, takeover_delay};
 use hb_tests::real::{self, RealNode};
 use hb_tests::{is_root, processor_time};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -79,7 +80,7 @@ fn settle(setup: Setup) -> Result<Testbed> {
 fn takeover_of_ours() -> Result<f64> {
     let mut testbed = settle(setup())?;
     std::thread::sleep(START_GRACE);
-    let observer = Observer::start(testbed.machine(1)?, "h1", vip())?;
+    let observer = Observer::start(testbed.machine(1)?, "h1", &[vip()])?;
     std::thread::sleep(KEEPALIVE * 3);
     testbed.power_off(0)?;
     testbed.wait_until("h2 serves", PATIENCE, |testbed| testbed.has_address(1))?;
@@ -105,7 +106,7 @@ fn takeover_of_the_original() -> Result<f64> {
     }
     testbed.wait_until("the original serves", PATIENCE, |testbed| testbed.is_owned_by(&[0]))?;
     std::thread::sleep(START_GRACE);
-    let observer = Observer::start(testbed.machine(1)?, "h1", vip())?;
+    let observer = Observer::start(testbed.machine(1)?, "h1", &[vip()])?;
     std::thread::sleep(KEEPALIVE * 3);
     testbed.power_off(0)?;
     testbed.wait_until("the other original serves", PATIENCE, |testbed| testbed.has_address(1))?;
@@ -119,7 +120,7 @@ fn takeover_of_the_original() -> Result<f64> {
 
 fn delay(observer: Observer) -> Result<f64> {
     std::thread::sleep(Duration::from_millis(50));
-    takeover_delay(&observer.stop()).map(millis).map_err(anyhow::Error::msg)
+    takeover_delay(&observer.stop(), 1).map(millis).map_err(anyhow::Error::msg)
 }
 
 fn planned_moves(runs: usize) -> Result<()> {
@@ -210,26 +211,4 @@ fn footprint() -> Result<()> {
         );
     }
     Ok(())
-}
-
-fn print(what: &str, values: &[f64], unit: &str) {
-    if values.is_empty() {
-        return;
-    }
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let at = |share: usize| rounded(sorted[(sorted.len() - 1) * share / 100]);
-    let line: Value = json!({
-        "benchmark": what, "unit": unit, "runs": sorted.len(),
-        "min": at(0), "median": at(50), "max": at(100), "realtime": is_root(),
-    });
-    println!("{line}");
-}
-
-fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
-}
-
-fn millis(span: Duration) -> f64 {
-    span.as_secs_f64() * 1000.0
 }

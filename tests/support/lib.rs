@@ -5,6 +5,7 @@ use std::ops::{Add, Sub};
 use std::time::Duration;
 
 pub mod cable;
+pub mod figures;
 pub mod observe;
 pub mod real;
 pub mod relay;

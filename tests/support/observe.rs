@@ -6,6 +6,7 @@ use anyhow::Result;
 use hb_shell::net::namespace::Machine;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket};
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::sync::Arc;
@@ -19,12 +20,12 @@ const IPV4_ADDRESSES: u32 = 0x10;
 const NEW_ADDRESS: u16 = 20;
 
 /// One observation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Seen {
     /// A heartbeat of the watched node, with the dead time it announces.
     Heartbeat(Duration),
-    /// The watched address came up.
-    Address,
+    /// A watched address came up.
+    Address(Ipv4Addr),
 }
 
 /// An observer at work in a thread of its own.
@@ -35,14 +36,15 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Watches, from `machine`, the heartbeats of the node named `node` and the appearance of `address`.
-    pub fn start(machine: &Machine, node: &str, address: Ipv4Addr) -> Result<Observer> {
-        let (packets, addresses) = machine.run(open)?;
+    /// Watches, from `machine`, the heartbeats of the node named `node` and the appearance of each of `addresses`.
+    pub fn start(machine: &Machine, node: &str, addresses: &[Ipv4Addr]) -> Result<Observer> {
+        let (packets, changes) = machine.run(open)?;
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, source) = (Arc::clone(&stop), format!("src={node},").into_bytes());
+        let addresses = addresses.to_vec();
         let thread = std::thread::Builder::new()
             .name("observer".to_owned())
-            .spawn(move || watch(&packets, &addresses, &source, address, &stopped))?;
+            .spawn(move || watch(&packets, &changes, &source, &addresses, &stopped))?;
         Ok(Observer { stop, thread: Some(thread) })
     }
 
@@ -56,17 +58,23 @@ impl Observer {
     }
 }
 
-/// From the expiry of the dead time, counted from the last heartbeat before it, until the address came up; negative
-/// values (the address came too early) as an error text.
-pub fn takeover_delay(seen: &[(Instant, Seen)]) -> Result<Duration, String> {
-    let at = seen.iter().position(|(_, what)| *what == Seen::Address).ok_or("the address never came up")?;
-    let (up, _) = seen[at];
-    let last = seen[..at].iter().rev().find_map(|(heard, what)| match what {
+/// From the expiry of the dead time, counted from the last heartbeat before any address came up, until so many different
+/// ones had; where the first came before the expiry, an error text.
+pub fn takeover_delay(seen: &[(Instant, Seen)], addresses: usize) -> Result<Duration, String> {
+    let is_address = |what: &Seen| matches!(what, Seen::Address(_));
+    let first = seen.iter().position(|(_, what)| is_address(what)).ok_or("no address ever came up")?;
+    let mut known = HashSet::new();
+    let last =
+        seen[first..].iter().find(|(_, what)| is_address(what) && known.insert(*what) && known.len() == addresses);
+    let (up, _) = last.ok_or_else(|| format!("only {} of {addresses} addresses came up", known.len()))?;
+    let expiry = seen[..first].iter().rev().find_map(|(heard, what)| match what {
         Seen::Heartbeat(dead_time) => Some(*heard + *dead_time),
-        Seen::Address => None,
+        Seen::Address(_) => None,
     });
-    let expiry = last.ok_or("no heartbeat was heard")?;
-    up.checked_duration_since(expiry).ok_or_else(|| format!("the address came {:?} before the expiry", expiry - up))
+    let expiry = expiry.ok_or("no heartbeat was heard")?;
+    let early = || format!("an address came {:?} before the expiry", expiry - seen[first].0);
+    seen[first].0.checked_duration_since(expiry).ok_or_else(early)?;
+    Ok(up.duration_since(expiry))
 }
 
 fn open() -> nix::Result<(OwnedFd, OwnedFd)> {
@@ -80,22 +88,21 @@ fn open() -> nix::Result<(OwnedFd, OwnedFd)> {
 
 fn watch(
     packets: &OwnedFd,
-    addresses: &OwnedFd,
+    changes: &OwnedFd,
     source: &[u8],
-    address: Ipv4Addr,
+    addresses: &[Ipv4Addr],
     stop: &AtomicBool,
 ) -> Vec<(Instant, Seen)> {
     let mut seen = Vec::new();
     let mut buffer = vec![0; 65_536];
     while !stop.load(Ordering::Acquire) {
-        let mut sources = [packets, addresses].map(|source| PollFd::new(source.as_fd(), PollFlags::POLLIN));
+        let mut sources = [packets, changes].map(|source| PollFd::new(source.as_fd(), PollFlags::POLLIN));
         // A timeout or an interrupted wait only looks at `stop` earlier.
         let _: nix::Result<i32> = poll(&mut sources, PollTimeout::from(20_u8));
         let now = Instant::now();
-        while let Ok(length) = recv(addresses.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
-            if announces(&buffer[..length], address) {
-                seen.push((now, Seen::Address));
-            }
+        while let Ok(length) = recv(changes.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+            let new = addresses.iter().filter(|address| announces(&buffer[..length], **address));
+            seen.extend(new.map(|address| (now, Seen::Address(*address))));
         }
         while let Ok(length) = recv(packets.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
             if let Some(dead_time) = heartbeat(&buffer[..length], source) {
@@ -140,10 +147,13 @@ mod tests {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let beat = |millis| (at(millis), Seen::Heartbeat(Duration::from_millis(100)));
-        let seen = [beat(0), beat(50), (at(153), Seen::Address), beat(400)];
-        assert_eq!(takeover_delay(&seen), Ok(Duration::from_millis(3)));
-        assert!(takeover_delay(&[beat(0), (at(99), Seen::Address)]).unwrap_err().contains("before the expiry"));
-        assert!(takeover_delay(&[beat(0)]).is_err());
+        let address = |millis, last| (at(millis), Seen::Address(Ipv4Addr::new(10, 0, 0, last)));
+        let seen = [beat(0), beat(50), address(153, 1), address(154, 1), address(157, 2), beat(400)];
+        assert_eq!(takeover_delay(&seen, 1), Ok(Duration::from_millis(3)));
+        assert_eq!(takeover_delay(&seen, 2), Ok(Duration::from_millis(7)));
+        assert!(takeover_delay(&seen, 3).unwrap_err().contains("only 2 of 3"));
+        assert!(takeover_delay(&[beat(0), address(99, 1)], 1).unwrap_err().contains("before the expiry"));
+        assert!(takeover_delay(&[beat(0)], 1).is_err());
     }
 
     #[test]
