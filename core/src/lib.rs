@@ -33,7 +33,8 @@
 //!         generation: Generation(1),
 //!         uuid: NodeUuid::from_random([7; 16]),
 //!         seed: [1; 32],
-//!         hostcache: Hostcache::default(), longest_deadtime: Duration::ZERO,
+//!         hostcache: Hostcache::default(),
+//!         longest_deadtime: Duration::ZERO,
 //!     },
 //! );
 //!

@@ -80,6 +80,7 @@ use crate::rng::Lanes;
 use crate::time::{Instant, UnixTime};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// What a node learns from its machine when it starts; with the configuration it determines all that follows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -199,7 +200,6 @@ macro_rules! context {
     };
 }
 use context;
-use core::time::Duration;
 
 impl Node {
     /// A node that has done nothing yet: its first step is due at once.

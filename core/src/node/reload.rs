@@ -19,16 +19,22 @@ impl Node {
         let Some(new) = reload.config() else { return self.report(Event::ReloadWithoutKeys) };
         let plan = Plan::between(&self.config, new);
         let (before, renewed) = (self.config.clone(), self.config.renewed(new));
+        self.config = Constant::new(renewed);
+        let other_times =
+            before.timing() != self.config.timing() && !matches!(self.life, Lifecycle::Booting | Lifecycle::Ended);
+        if other_times {
+            // The guard knows of a shorter dead time before anybody hears of it, whoever reads the log included.
+            self.entrust();
+        }
         self.report(Event::Reloaded { applied: plan.applied().count(), waiting: plan.waiting().count() });
         for change in plan.changes {
             self.report(Event::Changed(change));
         }
-        self.config = Constant::new(renewed);
         if before.keyring() != self.config.keyring() {
             self.sign_anew();
         }
         self.executor.renew(&mut context!(self));
-        if before.timing() != self.config.timing() {
+        if other_times {
             self.count_anew();
         }
     }
@@ -48,11 +54,6 @@ impl Node {
 
     /// Every span that has begun has its new length; the others hear our dead time before they could miss a heartbeat.
     fn count_anew(&mut self) {
-        if matches!(self.life, Lifecycle::Booting | Lifecycle::Ended) {
-            return;
-        }
-        // The guard knows of a shorter dead time before anybody hears of it.
-        self.entrust();
         self.on_keepalive();
         let others: Vec<NodeId> = self.nodes.others().map(|(id, _)| id).collect();
         for node in others {
