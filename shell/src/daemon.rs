@@ -4,6 +4,7 @@
 //! pid file, log, sockets, addresses left behind, control socket, generation; only then the node speaks.
 
 use crate::accounts;
+use crate::addresses::Addresses;
 use crate::api::Api;
 use crate::check::NOT_CONFIGURED;
 use crate::clock;
@@ -190,7 +191,7 @@ fn guard_surroundings<'a>(options: &Options, config: &'a Config, pid_file: PidFi
         targets: targets(options, config),
         directories: script_directories(options),
         environment: script_environment(options, config),
-        realtime: options.realtime && config.realtime(),
+        realtime: is_realtime(options, config),
         pid_file,
     }
 }
@@ -224,7 +225,7 @@ fn start(options: &Options, config: &Config, loaded: &Loaded, guard: Option<Guar
         Ok((parts, boot)) => {
             let node = Node::new(config.clone(), boot);
             let recorder = start_recorder(options, config, loaded, &node, &log);
-            let realtime = options.realtime && config.realtime();
+            let realtime = is_realtime(options, config);
             let config = config.clone();
             let options = options.clone();
             Ok(Daemon { node, machine: Machine::new(parts, log), recorder, options, realtime, config })
@@ -260,14 +261,16 @@ fn assemble(options: &Options, config: &Config, log: &Log, guard: Option<Guard>)
         let environment = script_environment(options, config);
         let programs = Programs::new(environment.clone(), options.state_dir.join("cores"), Arc::clone(&waker))?;
         let files = Files::open(options.config_dir.clone(), options.node.clone(), options.manages, Arc::clone(&waker))?;
+        let realtime = is_realtime(options, config).then_some(realtime::Priority(config.rtprio()));
+        let addresses = Addresses::open(netlink, Arc::clone(&waker), realtime)?;
         let scripts = Scripts::new(registry, token::SCRIPTS, waker, script_directories(options), environment, reports)?;
         let path = options.control();
         let control = Control::open(&path, poll.registry(), token::CONTROL, token::CLIENTS)
             .with_context(|| format!("cannot listen at {}", path.display()))?;
         let api = Api::new(options.api(), poll.registry().try_clone()?, token::API, token::API_CLIENTS);
-        Ok((timer, signals, scripts, control, api, programs, files))
+        Ok((timer, signals, addresses, scripts, control, api, programs, files))
     };
-    let (timer, signals, scripts, control, api, programs, files) = open().map_err(unable(1))?;
+    let (timer, signals, addresses, scripts, control, api, programs, files) = open().map_err(unable(1))?;
     let mut serial = Serial::new(config.media(), mio::Token(token::MEDIA.0 + udp.tokens()));
     serial.tend(clock::now(), poll.registry());
     let boot = boot(options, config, log).map_err(unable(4))?;
@@ -290,7 +293,7 @@ fn assemble(options: &Options, config: &Config, log: &Log, guard: Option<Guard>)
         udp,
         icmp,
         serial,
-        netlink,
+        addresses,
         announcer,
         scripts,
         control,
@@ -305,6 +308,10 @@ fn assemble(options: &Options, config: &Config, log: &Log, guard: Option<Guard>)
         debug,
     };
     Ok((parts, boot))
+}
+
+fn is_realtime(options: &Options, config: &Config) -> bool {
+    options.realtime && config.realtime()
 }
 
 /// The directory of the sockets; if it has to be made, it belongs to the clients' group, as that of 3.0.6 does.
@@ -439,7 +446,7 @@ impl Daemon {
     fn run(mut self, starter: Starter) -> u8 {
         if self.realtime {
             let reserve = usize::try_from(self.config.settings().memreserve).unwrap_or(0).saturating_mul(1024);
-            for missing in realtime::enter(self.config.rtprio(), reserve.min(RESERVE_MAX)) {
+            for missing in realtime::enter(realtime::Priority(self.config.rtprio()), reserve.min(RESERVE_MAX)) {
                 self.machine.log.line(Level::Warn, missing.to_string());
             }
         }

@@ -1,6 +1,7 @@
 //! The machine around the core.
 
 mod accounts;
+mod addresses;
 mod api;
 mod calls;
 pub mod check;

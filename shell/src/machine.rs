@@ -1,11 +1,12 @@
 //! The machine around a node: performs its actions and turns what happens into inputs. Decides nothing.
 //!
-//! [`Machine::perform`] never fails and never waits for a disk or another process: a lost packet is a counter, a failed
-//! operation an [`Input::OpDone`], a log line goes to a bounded queue.
+//! [`Machine::perform`] never fails and never waits for a disk, another process or a lock of the kernel: a lost packet is a
+//! counter, a failed operation an [`Input::OpDone`], a log line goes to a bounded queue.
 
 mod operations;
 
 use crate::accounts;
+use crate::addresses::Addresses;
 use crate::api::Api;
 use crate::clock;
 use crate::config::Loaded;
@@ -17,8 +18,6 @@ use crate::guard::Guard;
 use crate::keeper::Keeper;
 use crate::log::{Log, Targets};
 use crate::net::announce::Announcer;
-use crate::net::netlink::Netlink;
-use crate::net::vip::Placed;
 use crate::process::Scripts;
 use crate::programs::Programs;
 use crate::reboot;
@@ -32,6 +31,7 @@ use hb_core::ids::{ClientId, MediumId, OpId};
 use hb_core::time::Instant;
 use hb_core::{
     Accounts, Action, Carrier, Command, Door, Event, ExitReason, Input, Level, LoadAverage, Node, Reload, ResourceRun,
+    Transcript,
 };
 use mio::{Events, Poll};
 use nix::libc::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -40,7 +40,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ pub(crate) struct Parts {
     pub(crate) udp: Udp,
     pub(crate) icmp: Icmp,
     pub(crate) serial: Serial,
-    pub(crate) netlink: Netlink,
+    pub(crate) addresses: Addresses,
     pub(crate) announcer: Announcer,
     pub(crate) scripts: Scripts,
     pub(crate) control: Control,
@@ -106,12 +106,8 @@ pub(crate) struct Machine {
     pub(crate) log: Log,
     events: Events,
     load: Option<File>,
-    /// Where each virtual address is, once it was placed.
-    placed: BTreeMap<IpAddr, Placed>,
     /// Scripts under way.
     running: BTreeMap<OpId, ResourceRun>,
-    /// Addresses to be removed, one after the other.
-    removals: VecDeque<(OpId, ResourceRun)>,
     /// Programs of fencing devices and alarms under way, with their limits.
     shots: BTreeMap<OpId, Duration>,
     inputs: VecDeque<Input<'static>>,
@@ -137,9 +133,7 @@ impl Machine {
             log,
             events: Events::with_capacity(256),
             load: File::open("/proc/loadavg").ok(),
-            placed: BTreeMap::new(),
             running: BTreeMap::new(),
-            removals: VecDeque::new(),
             shots: BTreeMap::new(),
             inputs: [Input::Accounts(accounts)].into(),
             deadline: Instant::ORIGIN,
@@ -165,6 +159,7 @@ impl Machine {
     /// Waits until something happens: a deadline, a packet, a signal, a client, a script.
     pub(crate) fn wait(&mut self) -> io::Result<()> {
         let others = [
+            self.parts.addresses.next_deadline(),
             self.parts.scripts.next_deadline(),
             self.parts.serial.next_deadline(),
             self.parts.programs.next_deadline(),
@@ -222,6 +217,10 @@ impl Machine {
         self.parts.api.on_time(now);
         let ended = self.parts.programs.ended();
         self.inputs.extend(ended.map(|(program, end)| Input::ProgramEnded { program, end }));
+        while let Some((op, run, outcome)) = self.parts.addresses.next(now) {
+            self.tell_guard(&run, &outcome);
+            self.inputs.push_back(Input::OpDone { op, outcome, said: Transcript::default() });
+        }
         while let Some(news) = self.parts.scripts.next_news() {
             self.on_news(news);
         }
@@ -297,9 +296,6 @@ impl Machine {
 
     /// The next input that is not a packet.
     pub(crate) fn next_input(&mut self) -> Option<Input<'static>> {
-        if self.inputs.is_empty() {
-            self.remove_next_address();
-        }
         self.inputs.pop_front()
     }
 

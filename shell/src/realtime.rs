@@ -32,21 +32,24 @@ impl fmt::Display for Missing {
     }
 }
 
+/// `rtprio`: a priority in the round-robin class, the lowest if absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Priority(pub Option<u8>);
+
 /// Puts the calling thread into the round-robin class and locks the memory of the process; tells what failed.
 ///
-/// `priority` is `rtprio`, the lowest of the class if absent; `reserve` is how many bytes of heap are made ready now,
-/// so that the loop need not ask for memory when the machine has none. To be called by the thread of the loop; threads
-/// and programs that it starts later are in the normal class again.
-pub fn enter(priority: Option<u8>, reserve: usize) -> Vec<Missing> {
-    let mut missing = Vec::new();
+/// `reserve` is how many bytes of heap are made ready now, so that the loop need not ask for memory when the machine has
+/// none. To be called by the thread of the loop; threads and programs that it starts later are in the normal class again.
+pub fn enter(priority: Priority, reserve: usize) -> Vec<Missing> {
+    let locked = lock(reserve).map_err(Missing::Locking);
+    [schedule(priority), locked].into_iter().filter_map(Result::err).collect()
+}
+
+/// Puts the calling thread into the round-robin class.
+pub(crate) fn schedule(Priority(priority): Priority) -> Result<(), Missing> {
     let (lowest, highest) = sys::round_robin_priorities();
-    if let Err(error) = sys::use_round_robin(priority.map_or(lowest, i32::from).clamp(lowest, highest)) {
-        missing.push(Missing::Scheduling(error.to_string()));
-    }
-    if let Err(why) = lock(reserve) {
-        missing.push(Missing::Locking(why));
-    }
-    missing
+    sys::use_round_robin(priority.map_or(lowest, i32::from).clamp(lowest, highest))
+        .map_err(|error| Missing::Scheduling(error.to_string()))
 }
 
 fn lock(reserve: usize) -> Result<(), String> {
@@ -103,7 +106,7 @@ mod tests {
     fn entering_says_exactly_what_is_missing() {
         // A thread of its own, so that the other tests stay as they are; locking is for the whole process and harmless.
         std::thread::spawn(|| {
-            let missing = enter(None, 256 * 1024);
+            let missing = enter(Priority(None), 256 * 1024);
             let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
             let after_name = stat.rsplit(") ").next().unwrap();
             let policy: i32 = after_name.split(' ').nth(38).unwrap().parse().unwrap();

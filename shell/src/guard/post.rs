@@ -134,7 +134,7 @@ impl Post {
         };
         if realtime {
             // What is missing the daemon says, too.
-            let _said = realtime::enter(config.rtprio(), 0);
+            let _said = realtime::enter(realtime::Priority(config.rtprio()), 0);
         }
         let verdict = watch.listen();
         let since = clock::now();

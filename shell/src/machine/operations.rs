@@ -2,7 +2,6 @@
 
 use super::Machine;
 use crate::guard::Guard;
-use crate::net::vip::{self, VipError};
 use crate::process::News;
 use crate::{calls, clock, fencing};
 use hb_core::config::{FenceDevice, Resource, VirtualIp};
@@ -23,11 +22,9 @@ impl Machine {
             });
         }
         match &run.resource {
-            // The node hears of each before the next is removed: of many groups that move each is missed for a moment only.
-            Resource::Address(_) if run.verb == Verb::Stop => self.removals.push_back((op, run)),
             Resource::Address(address) => {
-                let outcome = self.run_address(address, run.verb);
-                self.end_address(op, &run, outcome);
+                let address = address.clone();
+                self.parts.addresses.run(clock::now(), op, run, address);
             }
             Resource::Script(script) => {
                 let script = calls::script_run(op, script, run.verb, run.limit);
@@ -37,21 +34,6 @@ impl Machine {
         }
     }
 
-    /// Removes the next of the addresses that are to be removed; what came of it is an input.
-    pub(super) fn remove_next_address(&mut self) {
-        let Some((op, run)) = self.removals.pop_front() else { return };
-        if let Resource::Address(address) = &run.resource {
-            let outcome = self.run_address(address, run.verb);
-            self.end_address(op, &run, outcome);
-        }
-    }
-
-    fn end_address(&mut self, op: OpId, run: &ResourceRun, outcome: Result<Outcome, VipError>) {
-        let outcome = outcome.unwrap_or_else(|error| Outcome::Failed(Failure::Machine(error.to_string())));
-        self.tell_guard(run, &outcome);
-        self.inputs.push_back(Input::OpDone { op, outcome, said: Transcript::default() });
-    }
-
     /// Resets another machine.
     pub(super) fn fence(&mut self, op: OpId, node: &str, device: &FenceDevice, limit: Duration) {
         self.shots.insert(op, limit);
@@ -59,7 +41,7 @@ impl Machine {
     }
 
     /// What is up after an operation, and what is not.
-    fn tell_guard(&mut self, run: &ResourceRun, outcome: &Outcome) {
+    pub(super) fn tell_guard(&mut self, run: &ResourceRun, outcome: &Outcome) {
         let Some(guard) = &mut self.parts.guard else { return };
         match (run.verb, outcome) {
             (Verb::Stop, Outcome::Done) => guard.gone(run.group, run.resource.word()),
@@ -78,31 +60,8 @@ impl Machine {
         }
     }
 
-    fn run_address(&mut self, address: &VirtualIp, verb: Verb) -> Result<Outcome, VipError> {
-        let placed = match self.placed.get(&address.address) {
-            // Where it was put it is taken away again, whatever the routes say meanwhile.
-            Some(placed) if matches!(verb, Verb::Stop | Verb::Monitor) => placed.clone(),
-            _ => vip::resolve(&mut self.parts.netlink, address)?,
-        };
-        match verb {
-            Verb::Status | Verb::Monitor => {
-                let running = vip::present(&mut self.parts.netlink, &placed)? != vip::Presence::Absent;
-                return Ok(if running { Outcome::Running } else { Outcome::NotRunning });
-            }
-            Verb::Start => {
-                vip::add(&mut self.parts.netlink, &placed)?;
-                self.placed.insert(address.address, placed);
-            }
-            Verb::Stop => {
-                vip::remove(&mut self.parts.netlink, &placed)?;
-                self.placed.remove(&address.address);
-            }
-        }
-        Ok(Outcome::Done)
-    }
-
     pub(super) fn fire_arp(&mut self, address: &VirtualIp, kind: ArpKind) {
-        let Some(placed) = self.placed.get(&address.address) else { return };
+        let Some(placed) = self.parts.addresses.placed(address.address) else { return };
         let Some(mac) = placed.mac else { return };
         if let Err(error) = self.parts.announcer.announce(placed, mac, kind) {
             self.line(Level::Warn, format!("{address} could not be announced on {}: {error}", placed.interface));
