@@ -112,8 +112,7 @@ impl<W: Write> Demo<'_, W> {
         let started = Instant::now();
         self.testbed.start(0)?;
         self.testbed.start(1)?;
-        let both = |testbed: &Testbed| (0..2).all(|which| testbed.active_nodes(which) == 2 && testbed.is_stable(which));
-        self.testbed.wait_until("both nodes are active", PATIENCE, both)?;
+        self.testbed.wait_until("both nodes are active and h1 serves", PATIENCE, |testbed| testbed.rests(0))?;
         let served = probe.wait_for_answer(PATIENCE);
         let answers = probe.stop();
         let first = answers.echoes.iter().find_map(|echo| echo.answered).map(|at| at - started);

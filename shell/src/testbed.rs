@@ -264,6 +264,13 @@ impl Testbed {
         (0..2).all(|which| self.has_address(which) == owners.contains(&which))
     }
 
+    /// Whether all is at rest with the virtual address on `owner` alone: both nodes are active and say that they are stable.
+    ///
+    /// The address is looked for first: a node that has not begun yet is stable, too.
+    pub fn rests(&self, owner: usize) -> bool {
+        self.is_owned_by(&[owner]) && (0..2).all(|which| self.active_nodes(which) == 2 && self.is_stable(which))
+    }
+
     /// The number of active nodes, as `which` sees it.
     pub fn active_nodes(&self, which: usize) -> usize {
         let status = self.status(which).unwrap_or_default();

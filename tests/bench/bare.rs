@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TICK))?;
     epoll.add(&receiver, EpollEvent::new(EpollFlags::EPOLLIN, PACKET))?;
     if is_root() {
-        let missing = realtime::enter(None, 0);
+        let missing = realtime::enter(realtime::Priority(None), 0);
         ensure!(missing.is_empty(), "{missing:?}");
     }
     timer.set(Expiration::Interval(TimeSpec::from_duration(interval)), TimerSetTimeFlags::empty())?;

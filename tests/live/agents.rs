@@ -134,7 +134,8 @@ pub(crate) fn here(testbed: &Testbed, which: usize) -> String {
 /// The pair rests with the first group on that node.
 pub(crate) fn runs(testbed: &Testbed, owner: usize) -> bool {
     let calm = |which| testbed.active_nodes(which) == 2 && testbed.is_stable(which);
-    calm(0) && calm(1) && here(testbed, owner) == "running" && here(testbed, 1 - owner) == "stopped"
+    // First the group: a node that has not begun yet is stable, too.
+    here(testbed, owner) == "running" && here(testbed, 1 - owner) == "stopped" && calm(0) && calm(1)
 }
 
 /// What a node's stand-ins were told so far.

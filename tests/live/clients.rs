@@ -63,9 +63,7 @@ pub(crate) fn pair(lines: &str) -> Result<Testbed> {
         testbed.power_on(which, &[bind("slash-run", "/run"), bind("state", "/var/lib/heartbeat")])?;
         testbed.start(which)?;
     }
-    testbed.wait_until("the pair is settled", PATIENCE, |testbed| {
-        (0..2).all(|which| testbed.active_nodes(which) == 2 && testbed.is_stable(which)) && testbed.has_address(0)
-    })?;
+    testbed.wait_until("the pair is settled", PATIENCE, |testbed| testbed.rests(0))?;
     Ok(testbed)
 }
 

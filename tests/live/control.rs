@@ -9,7 +9,7 @@ use libtest_mimic::Completion;
 use serde_json::{Value, json};
 
 use crate::Test;
-use crate::daemons::{PATIENCE, rests, setup};
+use crate::daemons::{PATIENCE, setup};
 use crate::scene::Outcome;
 
 pub(crate) const TESTS: &[Test] = &[("control::clients_watch_join_and_talk_in_json", talk)];
@@ -56,7 +56,7 @@ fn talk() -> Outcome {
     let mut testbed = Testbed::new(setup)?;
     testbed.start(0)?;
     testbed.start(1)?;
-    testbed.wait_until("the pair forms", PATIENCE, |testbed| rests(testbed, 0))?;
+    testbed.wait_until("the pair forms", PATIENCE, |testbed| testbed.rests(0))?;
 
     let mut watcher = Line::to(&testbed, 0)?;
     ensure!(watcher.answer(&json!({"v": 1, "do": "watch"}))?["ok"] == true);

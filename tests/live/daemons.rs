@@ -51,14 +51,8 @@ pub(crate) fn settled(setup: Setup) -> Result<Testbed> {
     let mut testbed = Testbed::new(setup)?;
     testbed.start(0)?;
     testbed.start(1)?;
-    testbed.wait_until("the pair is settled", PATIENCE, |testbed| rests(testbed, 0))?;
+    testbed.wait_until("the pair is settled", PATIENCE, |testbed| testbed.rests(0))?;
     Ok(testbed)
-}
-
-/// Both nodes are active and stable and `owner` has the address.
-pub(crate) fn rests(testbed: &Testbed, owner: usize) -> bool {
-    let calm = |which| testbed.active_nodes(which) == 2 && testbed.is_stable(which);
-    calm(0) && calm(1) && testbed.is_owned_by(&[owner])
 }
 
 /// The dead time is announced longer in a daemon's first seconds, so a crash must wait for the shorter one.
@@ -102,7 +96,7 @@ fn crash() -> Outcome {
 
     testbed.power_on(0, &[])?;
     testbed.start(0)?;
-    testbed.wait_until("h1 serves again", PATIENCE, |testbed| rests(testbed, 0))?;
+    testbed.wait_until("h1 serves again", PATIENCE, |testbed| testbed.rests(0))?;
     ensure!(testbed.log(1).contains("Heartbeat restart on node h1"), "{}", testbed.log(1));
     Ok(Completion::Completed)
 }
@@ -113,7 +107,7 @@ fn sticky() -> Outcome {
     testbed.wait_until("h2 serves", PATIENCE, |testbed| testbed.has_address(1))?;
     testbed.power_on(0, &[])?;
     testbed.start(0)?;
-    testbed.wait_until("h1 is back and h2 still serves", PATIENCE, |testbed| rests(testbed, 1))?;
+    testbed.wait_until("h1 is back and h2 still serves", PATIENCE, |testbed| testbed.rests(1))?;
     Ok(Completion::Completed)
 }
 
@@ -153,11 +147,11 @@ fn one_link() -> Outcome {
     testbed.set_joined(0, Net::Heartbeat, false)?;
     let link_dead = |testbed: &Testbed| [0, 1].iter().all(|which| testbed.log(*which).contains(":eth1 dead."));
     testbed.wait_until("both see the link die", PATIENCE, link_dead)?;
-    ensure!(rests(&testbed, 0), "{}", testbed.log(1));
+    ensure!(testbed.rests(0), "{}", testbed.log(1));
     testbed.set_joined(0, Net::Heartbeat, true)?;
     let link_up = |testbed: &Testbed| testbed.log(1).matches("Link h1:eth1 up.").count() == 2;
     testbed.wait_until("the link comes back", PATIENCE, link_up)?;
-    ensure!(rests(&testbed, 0) && !testbed.log(1).contains("is dead ("));
+    ensure!(testbed.rests(0) && !testbed.log(1).contains("is dead ("));
     Ok(Completion::Completed)
 }
 
@@ -165,7 +159,7 @@ fn restart() -> Outcome {
     let mut testbed = settled(setup(false))?;
     testbed.kill_all(1)?;
     testbed.start(1)?;
-    testbed.wait_until("h2 is back", PATIENCE, |testbed| rests(testbed, 0))?;
+    testbed.wait_until("h2 is back", PATIENCE, |testbed| testbed.rests(0))?;
     let log = testbed.log(0);
     ensure!(log.contains("Heartbeat restart on node h2") && !log.contains("h2: is dead"), "{log}");
     Ok(Completion::Completed)
@@ -177,7 +171,7 @@ fn left_behind() -> Outcome {
     ensure!(testbed.has_address(0), "without its guard a killed daemon leaves its address");
     testbed.wait_until("h2 takes over", PATIENCE, |testbed| testbed.has_address(1))?;
     testbed.start(0)?;
-    testbed.wait_until("one owner is left", PATIENCE, |testbed| rests(testbed, 1))?;
+    testbed.wait_until("one owner is left", PATIENCE, |testbed| testbed.rests(1))?;
     ensure!(testbed.log(0).contains("was left on eth0 by an earlier heartbeat: removed"), "{}", testbed.log(0));
     Ok(Completion::Completed)
 }
@@ -207,7 +201,7 @@ fn scripts() -> Outcome {
     testbed.start(0)?;
     testbed.start(1)?;
     testbed.wait_until("h1 runs the group", PATIENCE, |testbed| {
-        rests(testbed, 0) && testbed.status(0).is_ok_and(|status| status["groups"][0]["here"] == "running")
+        testbed.rests(0) && testbed.status(0).is_ok_and(|status| status["groups"][0]["here"] == "running")
     })?;
     ensure!(testbed.stop(0)? == Some(0));
     let calls =
@@ -259,7 +253,7 @@ fn ipv6_media() -> Outcome {
     }
     testbed.start(0)?;
     testbed.start(1)?;
-    testbed.wait_until("the pair forms", PATIENCE, |testbed| rests(testbed, 0))?;
+    testbed.wait_until("the pair forms", PATIENCE, |testbed| testbed.rests(0))?;
     for which in [0, 1] {
         let peer = ["h2", "h1"][which];
         let both = |testbed: &Testbed| {
@@ -277,7 +271,7 @@ fn ipv6_media() -> Outcome {
         .wait_until("ucast6 is back", PATIENCE, |testbed| testbed.log(1).matches("Link h1:eth1 up.").count() == 2)?;
     testbed.set_joined(0, Net::Service, false)?;
     testbed.wait_until("mcast6 is lost", PATIENCE, |testbed| testbed.log(1).contains("Link h1:eth0 dead."))?;
-    ensure!(rests(&testbed, 0) && !testbed.log(1).contains("is dead ("), "{}", testbed.log(1));
+    ensure!(testbed.rests(0) && !testbed.log(1).contains("is dead ("), "{}", testbed.log(1));
     Ok(Completion::Completed)
 }
 
@@ -310,7 +304,7 @@ fn new_interface() -> Outcome {
         testbed.wait_until("the media work", PATIENCE, |testbed| media_of(testbed, true))?;
     }
     testbed.wait_until("the links are back", PATIENCE, |testbed| links(testbed, 0, true) && links(testbed, 1, true))?;
-    ensure!(rests(&testbed, 0) && !testbed.log(1).contains("is dead ("), "{}", testbed.log(1));
+    ensure!(testbed.rests(0) && !testbed.log(1).contains("is dead ("), "{}", testbed.log(1));
     Ok(Completion::Completed)
 }
 
@@ -329,7 +323,7 @@ fn noise() -> Outcome {
         let dropped = testbed.status(0).unwrap_or_default()["dropped"].clone();
         dropped["wire"] == json!(50) && dropped["auth"] == json!(50)
     })?;
-    ensure!(rests(&testbed, 0));
+    ensure!(testbed.rests(0));
     let log = testbed.log(0);
     ensure!(log.contains("[from 10.78.0.2:") && log.matches("bad packet").count() == 1, "{log}");
     Ok(Completion::Completed)

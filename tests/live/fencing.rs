@@ -12,12 +12,13 @@ use hb_shell::testbed::{Net, Setup, Testbed};
 use libtest_mimic::Completion;
 
 use crate::Test;
-use crate::daemons::{PATIENCE, rests, setup, wait_for_short_deadtime};
+use crate::daemons::{PATIENCE, setup, wait_for_short_deadtime};
 use crate::scene::Outcome;
 
 pub(crate) const TESTS: &[Test] = &[
     ("fencing::a_crashed_node_is_reset_before_its_group_is_taken", agent),
     ("fencing::a_plugin_of_cluster_glue_is_called", plugin),
+    ("fencing::an_agent_of_the_package_fence_agents_is_called", packaged_agent),
     ("fencing::meatware_waits_for_the_word_of_an_operator", meatware),
     ("fencing::a_device_that_hangs_or_is_gone_is_tried_again_and_nothing_is_taken", broken_device),
     ("fencing::a_node_that_speaks_again_is_not_reset", heard_again),
@@ -41,7 +42,7 @@ fn pair(directory: &Path, device: &str) -> Result<Testbed> {
     let mut testbed = Testbed::new(setup)?;
     testbed.start(0)?;
     testbed.start(1)?;
-    testbed.wait_until("the pair is settled", PATIENCE, |testbed| rests(testbed, 0))?;
+    testbed.wait_until("the pair is settled", PATIENCE, |testbed| testbed.rests(0))?;
     wait_for_short_deadtime(&testbed, 0)?;
     Ok(testbed)
 }
@@ -77,7 +78,7 @@ fn agent() -> Outcome {
     // It comes back and gets its group, unarmed.
     testbed.power_on(0, &[])?;
     testbed.start(0)?;
-    testbed.wait_until("h1 serves again", PATIENCE, |testbed| rests(testbed, 0))?;
+    testbed.wait_until("h1 serves again", PATIENCE, |testbed| testbed.rests(0))?;
     Ok(Completion::Completed)
 }
 
@@ -90,6 +91,23 @@ fn plugin() -> Outcome {
     testbed.power_off(0)?;
     testbed.wait_until("h2 serves", PATIENCE, |testbed| testbed.has_address(1))?;
     testbed.wait_until("it is logged", PATIENCE, |testbed| testbed.log(1).contains("node h1 now reset."))?;
+    Ok(Completion::Completed)
+}
+
+/// The one that is for trying; it notes in a file that the power is on again.
+fn packaged_agent() -> Outcome {
+    let agent = Path::new("/usr/sbin/fence_dummy");
+    if !agent.exists() {
+        return Ok(Completion::ignored_with("the Debian package fence-agents is not installed"));
+    }
+    let directory = hb_shell::testbed::Directory::new()?;
+    let noted = directory.path().join("power");
+    let device = format!("stonith_host * {} status_file={}\n", agent.display(), noted.display());
+    let mut testbed = pair(directory.path(), &device)?;
+    testbed.power_off(0)?;
+    testbed.wait_until("h2 serves", PATIENCE, |testbed| testbed.has_address(1))?;
+    testbed.wait_until("it is logged", PATIENCE, |testbed| testbed.log(1).contains("node h1 now reset."))?;
+    ensure!(std::fs::read_to_string(&noted)? == "on", "it was not called\n{}", testbed.log(1));
     Ok(Completion::Completed)
 }
 
@@ -107,7 +125,7 @@ fn meatware() -> Outcome {
     }
     testbed.start(0)?;
     testbed.start(1)?;
-    testbed.wait_until("the pair is settled", PATIENCE, |testbed| rests(testbed, 0))?;
+    testbed.wait_until("the pair is settled", PATIENCE, |testbed| testbed.rests(0))?;
     testbed.power_off(0)?;
     testbed.wait_until("an operator is asked", PATIENCE, |testbed| {
         let machine = testbed.machine(1);
@@ -163,7 +181,7 @@ fn heard_again() -> Outcome {
     testbed.wait_until("nobody shoots", PATIENCE, |testbed| {
         testbed.log(1).contains("the reset of node h1 is cancelled") && !Path::new(&format!("/proc/{pid}")).exists()
     })?;
-    testbed.wait_until("nothing moved", PATIENCE, |testbed| rests(testbed, 0))?;
+    testbed.wait_until("nothing moved", PATIENCE, |testbed| testbed.rests(0))?;
     ensure!(!testbed.log(1).contains("now reset") && !testbed.log(0).contains("Resetting"), "{}", testbed.log(1));
     Ok(Completion::Completed)
 }

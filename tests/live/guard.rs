@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::Test;
-use crate::daemons::{PATIENCE, program, rests, settled, setup};
+use crate::daemons::{PATIENCE, program, settled, setup};
 use crate::scene::Outcome;
 
 pub(crate) const TESTS: &[Test] = &[
@@ -82,7 +82,7 @@ fn killed() -> Outcome {
         script(testbed, "First", "")?;
         script(testbed, "Last", "")
     })?;
-    testbed.wait_until("the pair is settled", PATIENCE, |testbed| rests(testbed, 0))?;
+    testbed.wait_until("the pair is settled", PATIENCE, |testbed| testbed.rests(0))?;
     ensure!(calls(&testbed, 0) == ["First start", "Last start"], "{:?}", calls(&testbed, 0));
 
     let start = Instant::now();
@@ -106,7 +106,7 @@ fn killed() -> Outcome {
     testbed.log(0).lines().filter(|line| line.contains("The daemon is dead")).for_each(|line| println!("{line}"));
 
     testbed.start(0)?;
-    testbed.wait_until("h1 is back", PATIENCE, |testbed| rests(testbed, 1))?;
+    testbed.wait_until("h1 is back", PATIENCE, |testbed| testbed.rests(1))?;
     Ok(Completion::Completed)
 }
 
@@ -152,7 +152,7 @@ fn unstoppable() -> Outcome {
     setup.ha_cf = format!("{}watchdog {}\n", setup.ha_cf, device.0.display());
     let sticky = "[ $last = stop ] && exit 1";
     let mut testbed = started(setup, |testbed| script(testbed, "Sticky", sticky))?;
-    testbed.wait_until("the pair is settled", PATIENCE, |testbed| rests(testbed, 0))?;
+    testbed.wait_until("the pair is settled", PATIENCE, |testbed| testbed.rests(0))?;
     testbed.kill(0)?;
     testbed.wait_until("the address is gone, whatever else is not", PATIENCE, |testbed| !testbed.has_address(0))?;
     testbed.wait_until("h2 takes over at the dead time", PATIENCE, |testbed| testbed.has_address(1))?;

@@ -14,7 +14,7 @@ use hb_shell::testbed::Testbed;
 use libtest_mimic::Completion;
 
 use crate::Test;
-use crate::daemons::{PATIENCE, rests, settled, setup};
+use crate::daemons::{PATIENCE, settled, setup};
 use crate::scene::Outcome;
 
 pub(crate) const TESTS: &[Test] = &[
@@ -67,7 +67,7 @@ fn unharmed(testbed: &Testbed) -> Result<()> {
             ensure!(!log.contains(phrase), "`{phrase}`:\n{log}");
         }
     }
-    ensure!(rests(testbed, 0), "{}", testbed.log(0));
+    ensure!(testbed.rests(0), "{}", testbed.log(0));
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use libtest_mimic::Completion;
 use serde_json::Value;
 
 use crate::Test;
-use crate::daemons::{PATIENCE, rests, setup};
+use crate::daemons::{PATIENCE, setup};
 use crate::scene::Outcome;
 
 pub(crate) const TESTS: &[Test] = &[
@@ -69,7 +69,7 @@ fn dies_and_returns() -> Outcome {
         set_address(&mut testbed.machine(which)?.netlink()?, &format!("fd77::{}", which + 1), true)?;
         testbed.start(which)?;
     }
-    testbed.wait_until("the pair forms", PATIENCE, |testbed| rests(testbed, 0))?;
+    testbed.wait_until("the pair forms", PATIENCE, |testbed| testbed.rests(0))?;
     for name in ["10.77.0.200", "10.77.0.201", "outside", ADDRESS6] {
         both_see(&testbed, name, "ping")?;
     }
@@ -85,7 +85,7 @@ fn dies_and_returns() -> Outcome {
     both_see(&testbed, ADDRESS6, "dead")?;
     let log = testbed.log(0);
     ensure!(log.contains("node outside: is dead (") && log.contains("Link outside:outside dead."), "{log}");
-    ensure!(rests(&testbed, 0), "a ping node moves nothing");
+    ensure!(testbed.rests(0), "a ping node moves nothing");
 
     for member in MEMBERS.iter().chain([&ADDRESS6]) {
         set_alive(&testbed, member, true)?;
@@ -108,7 +108,7 @@ fn never_there() -> Outcome {
     testbed.start(0)?;
     testbed.start(1)?;
     // The initial dead time is ten seconds.
-    testbed.wait_until("the pair serves", Duration::from_secs(8), |testbed| rests(testbed, 0))?;
+    testbed.wait_until("the pair serves", Duration::from_secs(8), |testbed| testbed.rests(0))?;
     both_see(&testbed, "10.77.0.250", "dead")?;
     ensure!(testbed.log(0).contains("node 10.77.0.250: is dead (never heard in "), "{}", testbed.log(0));
     Ok(Completion::Completed)

@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::Test;
-use crate::daemons::{PATIENCE, rests, settled, setup};
+use crate::daemons::{PATIENCE, settled, setup};
 use crate::scene::Outcome;
 
 pub(crate) const TESTS: &[Test] = &[
@@ -125,7 +125,7 @@ fn broken() -> Outcome {
     testbed.wait_until("the log says it", PATIENCE, |testbed| testbed.log(0).matches(phrase).count() == 2)?;
     ensure!(testbed.log(0).contains("authkeys"), "{}", testbed.log(0));
     std::thread::sleep(Duration::from_millis(300));
-    ensure!(rests(&testbed, 0), "{}", testbed.log(0));
+    ensure!(testbed.rests(0), "{}", testbed.log(0));
 
     // Good again: what can be applied is, and the other side hears of it; what cannot waits.
     set_keys(&testbed, 0, &format!("auth 1\n{OLD}"))?;
@@ -142,7 +142,7 @@ fn broken() -> Outcome {
     let (_, told, _) = order(&testbed, 0, &["reload"])?;
     ensure!(told.ends_with("reload: 0 changes applied, 1 wait for a restart\n"), "{told}");
     no_drops(&testbed)?;
-    ensure!(rests(&testbed, 0) && !testbed.log(1).contains("is dead ("), "{}", testbed.log(1));
+    ensure!(testbed.rests(0) && !testbed.log(1).contains("is dead ("), "{}", testbed.log(1));
     ensure!(testbed.ask(0, &json!({"v": 1, "do": "reload"}))?["ok"] == true);
     Ok(Completion::Completed)
 }
@@ -165,7 +165,7 @@ fn mid_move() -> Outcome {
         drop(file);
         testbed.start(which)?;
     }
-    testbed.wait_until("the pair is settled", PATIENCE, |testbed| rests(testbed, 0))?;
+    testbed.wait_until("the pair is settled", PATIENCE, |testbed| testbed.rests(0))?;
     let mut standby = testbed.command(0, &["standby", "all"]).spawn()?;
     testbed.wait_until("h2 has begun", PATIENCE, |testbed| {
         testbed.status(1).unwrap_or_default()["groups"][0]["here"] == "starting"
@@ -178,7 +178,7 @@ fn mid_move() -> Outcome {
         ensure!(testbed.status(1)?["groups"][0]["here"] == "starting", "it is still under way");
     }
     ensure!(standby.wait()?.success(), "{}", testbed.log(0));
-    testbed.wait_until("h2 serves", PATIENCE, |testbed| rests(testbed, 1))?;
+    testbed.wait_until("h2 serves", PATIENCE, |testbed| testbed.rests(1))?;
     no_drops(&testbed)?;
     Ok(Completion::Completed)
 }

@@ -45,13 +45,8 @@ fn settled(ha_cf: &str) -> Result<(Testbed, NullModem)> {
     let (mut testbed, cable) = wired(ha_cf, "h1 10.77.0.100/24/eth0\n")?;
     testbed.start(0)?;
     testbed.start(1)?;
-    testbed.wait_until("the pair is settled", PATIENCE, |testbed| rests(testbed, 0))?;
+    testbed.wait_until("the pair is settled", PATIENCE, |testbed| testbed.rests(0))?;
     Ok((testbed, cable))
-}
-
-fn rests(testbed: &Testbed, owner: usize) -> bool {
-    let calm = |which| testbed.active_nodes(which) == 2 && testbed.is_stable(which);
-    calm(0) && calm(1) && testbed.is_owned_by(&[owner])
 }
 
 fn is_link_up(testbed: &Testbed, which: usize) -> Option<bool> {
@@ -66,7 +61,7 @@ fn minute() -> Outcome {
     // The serial line is all there is, and it carries a planned move as well.
     let moved = testbed.command(0, &["standby", "local"]).output()?;
     ensure!(moved.status.success(), "{}", String::from_utf8_lossy(&moved.stdout));
-    testbed.wait_until("the other one serves", PATIENCE, |testbed| rests(testbed, 1))?;
+    testbed.wait_until("the other one serves", PATIENCE, |testbed| testbed.rests(1))?;
     while begin.elapsed() < MINUTE {
         ensure!([0, 1].into_iter().all(|which| testbed.active_nodes(which) == 2), "{}", testbed.log(0));
         std::thread::sleep(Duration::from_secs(1));
@@ -97,6 +92,6 @@ fn pulled() -> Outcome {
     })?;
     let log = testbed.log(0);
     ensure!(log.contains("tty carries again") && log.matches("/tty up.").count() >= 2, "{log}");
-    ensure!(rests(&testbed, 0) && !log.contains("node h2: is dead"), "nothing else happened: {log}");
+    ensure!(testbed.rests(0) && !log.contains("node h2: is dead"), "nothing else happened: {log}");
     Ok(Completion::Completed)
 }
