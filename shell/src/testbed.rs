@@ -283,6 +283,16 @@ impl Testbed {
         self.status(which).is_ok_and(|status| status["stable"] == true)
     }
 
+    /// Waits until a node's daemon has logged all these. Lines are written beside its loop: what they tell of is seen first.
+    pub fn wait_for_log(&self, which: usize, phrases: &[&str], limit: Duration) -> Result<()> {
+        for phrase in phrases {
+            self.wait_until(&format!("{} logs `{phrase}`", NAMES[which]), limit, |testbed| {
+                testbed.log(which).contains(phrase)
+            })?;
+        }
+        Ok(())
+    }
+
     /// What a node's daemon logged so far.
     pub fn log(&self, which: usize) -> String {
         fs::read_to_string(self.directory(which).join("log")).unwrap_or_default()

@@ -122,7 +122,7 @@ fn stuck() -> Outcome {
     testbed.wait_until("it can never act again", PATIENCE, |_| {
         std::fs::read_to_string(format!("/proc/{daemon}/stat")).is_ok_and(|stat| stat.contains(") Z "))
     })?;
-    ensure!(testbed.log(0).contains("The daemon is stuck, and was killed"), "{}", testbed.log(0));
+    testbed.wait_for_log(0, &["The daemon is stuck, and was killed"], PATIENCE)?;
     // What is left of it is buried.
     testbed.kill(0)?;
     Ok(Completion::Completed)
@@ -160,8 +160,8 @@ fn unstoppable() -> Outcome {
         .wait_until("the guard has given up", PATIENCE, |testbed| testbed.log(0).contains("Resource STOP failure"))?;
     let stops = calls(&testbed, 0).iter().filter(|call| *call == "Sticky stop").count();
     ensure!(stops == 11, "{stops} stops");
-    let log = testbed.log(1);
-    ensure!(log.contains("h1: is dead") && !log.contains("Received shutdown notice"), "{log}");
+    testbed.wait_for_log(1, &["h1: is dead"], PATIENCE)?;
+    ensure!(!testbed.log(1).contains("Received shutdown notice"), "{}", testbed.log(1));
     ensure!(!device.writes().contains('V'), "a watchdog that must bite was disarmed");
     Ok(Completion::Completed)
 }
@@ -200,7 +200,7 @@ fn watchdog() -> Outcome {
     let mut testbed = Testbed::new(setup)?;
     testbed.start(0)?;
     testbed.wait_until("it is fed", PATIENCE, |_| device.writes().len() > 10)?;
-    ensure!(testbed.log(0).contains("resets this machine unless it is fed within 58 s"), "{}", testbed.log(0));
+    testbed.wait_for_log(0, &["resets this machine unless it is fed within 58 s"], PATIENCE)?;
     ensure!(device.writes().bytes().all(|byte| byte == b'.'), "{}", device.writes());
     ensure!(testbed.stop(0)? == Some(0));
     testbed.wait_until("an orderly stop disarms it", PATIENCE, |_| device.is_disarmed())?;
@@ -277,8 +277,7 @@ fn reloaded() -> Outcome {
     kill(Pid::from_raw(i32::try_from(testbed.daemon_pid(0)?)?), Signal::SIGSTOP)?;
     testbed.wait_until("h2 takes over", PATIENCE, |testbed| testbed.has_address(1))?;
     was_told(&testbed).with_context(said)?;
-    let said = said();
-    ensure!(said.contains("The daemon is stuck, and was killed"), "{said}");
+    testbed.wait_until("the guard says so", PATIENCE, |_| said().contains("The daemon is stuck, and was killed"))?;
     testbed.kill(0)?;
     Ok(Completion::Completed)
 }

@@ -108,7 +108,7 @@ fn never_starts() -> Outcome {
     testbed.wait_until("the start hangs", PATIENCE, |testbed| calls(testbed) == ["h1 start"])?;
     refused(&testbed, &[0])?;
     rests_with(&testbed, 1, "failed")?;
-    ensure!(testbed.log(0).contains("time limit of 4 s exceeded from Slow start"), "{}", testbed.log(0));
+    testbed.wait_for_log(0, &["time limit of 4 s exceeded from Slow start"], PATIENCE)?;
     let order = ["h1 start", "h1 stop", "h1 stop done", "h2 start", "h2 start done"];
     ensure!(calls(&testbed) == order, "{:?}", calls(&testbed));
     Ok(Completion::Completed)

@@ -118,8 +118,8 @@ fn fall_and_rise() -> Outcome {
         testbed.wait_until("it is noticed again", PATIENCE, |testbed| testbed.log(0).contains(&text))?;
         testbed.wait_until("it runs again", PATIENCE, is_back)?;
     }
-    let log = testbed.log(0);
-    ensure!(log.matches(&lost).count() == 3 && log.matches("monitors in a row").count() == 1, "{log}");
+    testbed.wait_until("it is told each time", PATIENCE, |testbed| testbed.log(0).matches(&lost).count() == 3)?;
+    ensure!(testbed.log(0).matches("monitors in a row").count() == 1, "{}", testbed.log(0));
 
     remove(&testbed)?;
     testbed.wait_until("the fourth failure is one too many", PATIENCE, |testbed| {

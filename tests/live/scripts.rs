@@ -137,7 +137,7 @@ fn dies() -> Outcome {
     let mut testbed = pair("", "[ $1 = start ] && { echo last words >&2; kill -9 $$; }")?;
     start(&mut testbed)?;
     fails(&testbed, "killed by signal 9 from Bad start after ")?;
-    ensure!(testbed.log(0).contains("last words"), "{}", testbed.log(0));
+    testbed.wait_for_log(0, &["last words"], PATIENCE)?;
     Ok(Completion::Completed)
 }
 
@@ -149,9 +149,9 @@ fn talks_and_fails() -> Outcome {
     let mut testbed = pair("", &format!("[ $1 = start ] && {{ {MEGABYTES}; echo the reason >&2; exit 3; }}"))?;
     start(&mut testbed)?;
     fails(&testbed, "Return code 3 from Bad start after ")?;
-    let log = testbed.log(0);
-    let longest = log.lines().map(str::len).max().unwrap_or_default();
-    ensure!(log.contains("the reason") && longest < 1024, "a line of {longest} bytes");
+    testbed.wait_for_log(0, &["the reason"], PATIENCE)?;
+    let longest = testbed.log(0).lines().map(str::len).max().unwrap_or_default();
+    ensure!(longest < 1024, "a line of {longest} bytes");
     Ok(Completion::Completed)
 }
 
