@@ -83,7 +83,7 @@ impl Engine {
         match self {
             Engine::Ours(node) => {
                 let status = node.status();
-                status.is_stable() && status.groups().all(|group| group.owner.is_some())
+                status.is_stable() && status.is_everything_owned()
             }
             Engine::Model(model) => model.is_stable() && model.status_word() == "active",
         }

@@ -226,8 +226,7 @@ impl<'a> Status<'a> {
                 return node.group_status(id);
             }
             let local = group.home == node.config.local();
-            let held = if local { node.book.hold.local } else { node.book.hold.foreign };
-            let holder = (!held).then(|| node.holder_of(local)).flatten();
+            let (held, holder) = node.class_holder(local);
             let evidence = node.evidence.of(local);
             GroupStatus {
                 key: &group.key,
@@ -241,6 +240,26 @@ impl<'a> Status<'a> {
                     _ => node.why_not_here(local, holder.map(|(name, _)| name)),
                 },
             }
+        })
+    }
+
+    /// What the node does with the group of that key, if it has one.
+    pub fn doing(self, key: &str) -> Option<Doing> {
+        let group = self.0.config.groups().iter().position(|group| group.key == key)?;
+        Some(self.0.executor.doing(GroupId(u16::try_from(group).ok()?)))
+    }
+
+    /// Whether every group has an owner as far as the node knows: what [`groups`](Self::groups) says, without its reasons,
+    /// which cost a look at the whole cluster each.
+    pub fn is_everything_owned(self) -> bool {
+        let node = self.0;
+        (0..).map(GroupId).zip(node.config.groups()).all(|(id, group)| {
+            if node.ledger.rules {
+                let (held, holder) = node.group_holder(id);
+                return held.is_some() || holder.is_some();
+            }
+            let (held, holder) = node.class_holder(group.home == node.config.local());
+            held || holder.is_some()
         })
     }
 
@@ -266,15 +285,21 @@ impl<'a> Status<'a> {
 }
 
 impl Node {
-    /// Where a group is, in the native book.
-    fn group_status(&self, id: GroupId) -> GroupStatus<'_> {
+    /// Since when this node has the group, and which other one has it since when; in the native book.
+    fn group_holder(&self, id: GroupId) -> (Option<Instant>, Option<(NodeId, Instant)>) {
         let entry = self.ledger.entries().get(id.index());
         let held = entry.and_then(|entry| entry.memory.own).and_then(|own| own.held);
-        let name = |node: NodeId| self.config.node(node).map_or("", |node| node.name.as_str());
         let others = self.nodes.others().filter(|(_, peer)| peer.liveness.is_live());
         let holder = others.filter_map(|(node, _)| Some((node, entry?.claim(node)?)));
         let holder = holder.filter(|(_, claim)| claim.owns()).min_by_key(|(_, claim)| claim.held);
-        let holder = holder.map(|(node, claim)| (name(node), claim.held.unwrap_or(claim.noticed)));
+        (held, holder.map(|(node, claim)| (node, claim.held.unwrap_or(claim.noticed))))
+    }
+
+    /// Where a group is, in the native book.
+    fn group_status(&self, id: GroupId) -> GroupStatus<'_> {
+        let name = |node: NodeId| self.config.node(node).map_or("", |node| node.name.as_str());
+        let (held, holder) = self.group_holder(id);
+        let holder = holder.map(|(node, since)| (name(node), since));
         let config = self.config.groups().get(id.index());
         GroupStatus {
             key: config.map_or("", |group| &group.key),
@@ -289,6 +314,12 @@ impl Node {
                 (None, _) => self.why_not_owned(id.index()),
             },
         }
+    }
+
+    /// Whether this node holds the class, and if not, who does.
+    fn class_holder(&self, local: bool) -> (bool, Option<(&str, Instant)>) {
+        let held = if local { self.book.hold.local } else { self.book.hold.foreign };
+        (held, (!held).then(|| self.holder_of(local)).flatten())
     }
 
     /// The other node that says it holds the class, and since when it says so.
