@@ -115,9 +115,10 @@ impl History {
         }
     }
 
-    /// Hashes the messages from `first` on as they stand, with the numbers that they name.
-    pub(crate) fn hash_frames_from(&self, first: Seq, state: &mut impl Hasher) {
-        for kept in self.from(first) {
+    /// Hashes the messages `first..below` as they stand, with the numbers that they name.
+    pub(crate) fn hash_frames(&self, first: Seq, below: Seq, state: &mut impl Hasher) {
+        let count = usize::try_from(below.since(first.max(self.evicted().next()))).unwrap_or(usize::MAX);
+        for kept in self.from(first).take(count) {
             kept.frame.hash(state);
         }
     }

@@ -70,12 +70,12 @@ impl Node {
         }
         let mut hasher = StableHasher::default();
         alone.hash(&mut hasher);
-        self.hash_thirds(now, asked_from, &mut hasher);
+        self.hash_thirds(now, &mut hasher);
         hasher.finish()
     }
 
     /// What nodes tell of third ones, and what that is compared with. Rather too much than too little.
-    fn hash_thirds(&self, now: Instant, asked_from: Seq, hasher: &mut StableHasher) {
+    fn hash_thirds(&self, now: Instant, hasher: &mut StableHasher) {
         let memory = self.memory();
         let counts = |at: Instant| now.since(at) <= memory;
         // Which heartbeat of ours an echo means, unless that is so old that no rule looks at it.
@@ -97,8 +97,6 @@ impl Node {
             }
         }
         self.hash_claims(hasher);
-        // The heartbeats among them name numbers of third nodes.
-        self.sender.history().hash_frames_from(asked_from, hasher);
     }
 
     /// Up to which number another node has heard `third`.
@@ -147,6 +145,12 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// Hashes our messages `from..below` as they stand, with the numbers that they name of others: who knows no other way
+    /// to tell what an answer to a request would say needs this beside the situation.
+    pub fn hash_sent(&self, from: Seq, below: Seq, hasher: &mut impl Hasher) {
+        self.sender.history().hash_frames(from, below, hasher);
     }
 
     /// How far back any rule of this node looks: of older events only that they happened counts.

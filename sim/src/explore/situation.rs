@@ -20,7 +20,14 @@ impl Cluster {
         let mut hasher = StableHasher::default();
         for (host, machine) in self.machines.iter().enumerate() {
             match &machine.node {
-                Some(node) => hasher.write_u64(node.situation(self.now, self.asked_from(host))),
+                Some(node) => {
+                    let asked_from = self.asked_from(host);
+                    hasher.write_u64(node.situation(self.now, asked_from));
+                    if setting.count() > 2 {
+                        // They name numbers of third nodes. What is under way besides says so itself, as differences.
+                        node.hash_sent(asked_from, self.under_way_from(host), &mut hasher);
+                    }
+                }
                 None => hasher.write_u8(0),
             }
             machine.running.hash(&mut hasher);
@@ -65,6 +72,20 @@ impl Cluster {
         let asked = self.frames().filter(|flight| flight.says.asks);
         let asked = asked.filter_map(|flight| flight.says.names[host]).map(|named| named.seq);
         asked.chain(open).min().unwrap_or(self.newest_number(host).next())
+    }
+
+    /// The number of `host` from which on a copy of each message is under way.
+    fn under_way_from(&self, host: usize) -> Seq {
+        let life = self.machines[host].generation;
+        let is_under_way = |number: Seq| {
+            let mut copies = self.frames().filter(|flight| flight.from == host && flight.says.generation == life);
+            copies.any(|flight| flight.says.seq == Some(number))
+        };
+        let mut from = self.newest_number(host).next();
+        while from > Seq(1) && is_under_way(Seq(from.0 - 1)) {
+            from = Seq(from.0 - 1);
+        }
+        from
     }
 
     /// The lowest number of `host` that `other` may still ask for.
