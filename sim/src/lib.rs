@@ -17,7 +17,7 @@
 //! | `search/` | random plans, the smallest that breaks a property, what was reached |
 //! | `run.rs`, `judge.rs`, `summary.rs` | a scenario run twice, judged, and told in a line a group |
 //! | `explain/` | what a real configuration will do: run, measured, and told |
-//! | `explore/` | every interleaving of a pair within a budget of faults, on a small state of its own |
+//! | `explore/` | every interleaving of two or three nodes within a budget of faults, on a small state of its own |
 //! | `sweep/` | a grid of parameters, many seeds: measured, drawn, compared with theory |
 
 #[path = "../../shell/src/render.rs"]

@@ -109,11 +109,23 @@ impl History {
     /// Hashes what the messages from `first` on say and when they were sent again, and how many of them are gone.
     pub(crate) fn hash_from(&self, first: Seq, state: &mut impl Hasher) {
         let gone = self.evicted().next().since(first);
-        let skip = usize::try_from(first.since(self.evicted()).saturating_sub(1)).unwrap_or(usize::MAX);
         gone.hash(state);
-        for kept in self.kept.iter().skip(skip) {
+        for kept in self.from(first) {
             (kept.meaning, kept.resent).hash(state);
         }
+    }
+
+    /// Hashes the messages `first..below` as they stand, with the numbers that they name.
+    pub(crate) fn hash_frames(&self, first: Seq, below: Seq, state: &mut impl Hasher) {
+        let count = usize::try_from(below.since(first.max(self.evicted().next()))).unwrap_or(usize::MAX);
+        for kept in self.from(first).take(count) {
+            kept.frame.hash(state);
+        }
+    }
+
+    fn from(&self, first: Seq) -> impl Iterator<Item = &Kept> {
+        let skip = usize::try_from(first.since(self.evicted()).saturating_sub(1)).unwrap_or(usize::MAX);
+        self.kept.iter().skip(skip)
     }
 }
 

@@ -128,6 +128,11 @@ impl Contact {
         self.shown.iter().rev().find(|(number, _)| *number <= seq).map(|(_, sent)| *sent)
     }
 
+    /// Its heartbeats, with the newest of ours that each knew of.
+    pub(crate) fn shown(&self) -> &[(Seq, Instant)] {
+        &self.shown
+    }
+
     /// It knows what a third node knew that it has heard. That is no deafness any more if that is recent.
     pub(crate) fn know_of(&mut self, sent: Instant, deaf_before: Instant) {
         self.echo = self.echo.max(Some(sent));
@@ -154,6 +159,11 @@ impl Sent {
             let surplus = old.saturating_sub(1).max(self.0.len().saturating_sub(KEPT));
             self.0.drain(..surplus);
         }
+    }
+
+    /// Which heartbeat was sent when.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Seq, Instant)> {
+        self.0.iter().map(|(seq, at, _)| (*seq, *at))
     }
 
     /// When the newest heartbeat up to `seq` was sent.

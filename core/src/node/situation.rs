@@ -15,6 +15,10 @@
 //! What stays out, stays out by an explicit wrapper: a new field enters by default, and at worst makes situations differ
 //! that need not.
 //!
+//! A message to one node may name the numbers of another where there are three. There the rules above are not enough, since
+//! whose number it is and who compares it are different nodes; so what is compared across nodes enters once more, as it
+//! stands or as a distance: see `Node::hash_thirds`.
+//!
 //! What two nodes know of each other, the numbers of frames between them and lives relative to each other, lies outside
 //! a node; whoever compares situations of a cluster adds it from [`Node::heard_of`] and [`Node::newest_number`].
 
@@ -24,6 +28,7 @@ use crate::digest::StableHasher;
 use crate::ids::{Generation, NodeId, OpId, Seq};
 use crate::mark::{self, Mark};
 use crate::membership::START_GRACE_LASTS;
+use crate::resource::native::Epoch;
 use crate::time::Instant;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
@@ -59,7 +64,93 @@ impl Node {
         };
         self.hash(&mut hasher);
         self.sender.history().hash_from(asked_from, &mut hasher);
+        let alone = hasher.finish();
+        if self.nodes.others().nth(1).is_none() {
+            return alone;
+        }
+        let mut hasher = StableHasher::default();
+        alone.hash(&mut hasher);
+        self.hash_thirds(now, &mut hasher);
         hasher.finish()
+    }
+
+    /// What nodes tell of third ones, and what that is compared with. Rather too much than too little.
+    fn hash_thirds(&self, now: Instant, hasher: &mut StableHasher) {
+        let memory = self.memory();
+        let counts = |at: Instant| now.since(at) <= memory;
+        // Which heartbeat of ours an echo means, unless that is so old that no rule looks at it.
+        let newest = self.sender.newest();
+        for (seq, _) in self.sent.iter().filter(|(_, at)| counts(*at)) {
+            newest.since(seq).hash(hasher);
+        }
+        for (_, peer) in self.nodes.others() {
+            let newest = peer.receiver.newest().unwrap_or_default();
+            // What we tell of it, and what others are compared with who tell of it.
+            newest.0.wrapping_sub(peer.receiver.newest_status().0).hash(hasher);
+            for (seq, _) in peer.contact.shown().iter().filter(|(_, sent)| counts(*sent)) {
+                newest.0.wrapping_sub(seq.0).hash(hasher);
+            }
+            let told = peer.contact.told.iter().flat_map(|told| &told.heard_of_others);
+            for of in told {
+                let (life, seq) = of.value;
+                self.hash_told(of.node, life, seq, counts, hasher);
+            }
+        }
+        self.hash_claims(hasher);
+    }
+
+    /// Up to which number another node has heard `third`.
+    fn hash_told(
+        &self,
+        third: NodeId,
+        life: Generation,
+        seq: Seq,
+        counts: impl Fn(Instant) -> bool,
+        hasher: &mut StableHasher,
+    ) {
+        let Some(peer) = self.nodes.get(third) else { return };
+        let age = peer.receiver.generation().0.wrapping_sub(life.0);
+        age.hash(hasher);
+        if age != 0 {
+            // Nothing that we know of another life could be a measure.
+            seq.0.hash(hasher);
+            return;
+        }
+        // Lower numbers than those that could still show an echo that counts show none.
+        let shown = peer.contact.shown().iter().filter(|(_, sent)| counts(*sent)).map(|(number, _)| *number);
+        let lowest = shown.fold(peer.receiver.lowest_open(), Ord::min);
+        let newest = peer.receiver.newest().unwrap_or_default();
+        (seq >= lowest).then(|| newest.0.wrapping_sub(seq.0)).hash(hasher);
+    }
+
+    /// The lives that attempts name, and which of the others has held a group longer.
+    fn hash_claims(&self, hasher: &mut StableHasher) {
+        let life = |node: NodeId| match self.nodes.get(node) {
+            Some(peer) if node != self.config.local() => peer.receiver.generation(),
+            _ => self.boot.generation,
+        };
+        let age = |epoch: &Epoch| life(epoch.node).0.wrapping_sub(epoch.attempt.generation.0);
+        for entry in self.ledger.entries() {
+            for epoch in entry.memory.consent.iter().chain(&entry.memory.beats) {
+                age(epoch).hash(hasher);
+            }
+            for of in &entry.claims {
+                let Some(claim) = &of.value else { continue };
+                let attempt = claim.attempt.map(|attempt| Epoch { node: of.node, attempt });
+                for epoch in attempt.iter().chain(&claim.consent).chain(&claim.beats) {
+                    age(epoch).hash(hasher);
+                }
+                for other in entry.all_claims() {
+                    claim.held.cmp(&other.held).hash(hasher);
+                }
+            }
+        }
+    }
+
+    /// Hashes our messages `from..below` as they stand, with the numbers that they name of others: who knows no other way
+    /// to tell what an answer to a request would say needs this beside the situation.
+    pub fn hash_sent(&self, from: Seq, below: Seq, hasher: &mut impl Hasher) {
+        self.sender.history().hash_frames(from, below, hasher);
     }
 
     /// How far back any rule of this node looks: of older events only that they happened counts.

@@ -1,4 +1,4 @@
-//! `hbsim explore`: every interleaving of a pair within bounds.
+//! `hbsim explore`: every interleaving of two or three nodes within bounds.
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -10,19 +10,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Explore a pair: all interleavings of delivery, loss, delay, crash, start and wake within a budget of faults.
+/// Explore two or three nodes: all interleavings of delivery, loss, delay, crash, start and wake within a budget of faults.
 ///
-/// The exploration begins when the pair of FILE has settled, and lasts for `--dead-times`, else until the scenario's
+/// The exploration begins when the cluster of FILE has settled, and lasts for `--dead-times`, else until the scenario's
 /// `end`. Exit status 0 if everything within the bounds was seen and nothing is wrong, 1 if something is, 2 if the
 /// scenario cannot be read or explored, 3 if `--states` ended it early.
 #[derive(Args, Debug)]
 pub(crate) struct ExploreArgs {
-    /// A scenario of two nodes; only its configurations and its `end` count.
+    /// A scenario of two or three nodes; only its configurations and its `end` count.
     file: PathBuf,
     /// End after so many choices; each event that happens and each fault is one.
     #[arg(long)]
     depth: Option<u32>,
-    /// The most faults on one path: a frame lost or delayed, a machine crashed, with `--partition` all cables cut.
+    /// The most faults on one path: a frame lost or delayed, a machine crashed, with `--partition` cables cut.
     #[arg(long, default_value_t = 1)]
     faults: u8,
     /// End after this many times the dead time, instead of at the scenario's `end`.
@@ -31,7 +31,8 @@ pub(crate) struct ExploreArgs {
     /// Do not end: explore until every situation was seen.
     #[arg(long, conflicts_with = "dead_times")]
     forever: bool,
-    /// Let cables be cut and heal.
+    /// Let cables be cut and heal: of a pair all of them; of three nodes those to or from a node, or both, or between two
+    /// nodes in one direction or in both.
     #[arg(long)]
     partition: bool,
     /// Threads; the result does not depend on them. As many as the machine has processors unless given.

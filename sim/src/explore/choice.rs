@@ -4,10 +4,12 @@
 //!
 //! - a crash other than in place of a step of that machine: between its steps a machine only goes on owning what it
 //!   owns, so the latest moment before the step is the worst,
-//! - a cut or heal before anything but a step that sends: until then it changes nothing that anybody could see,
+//! - a cut or heal before anything but a step that sends by what is cut or heals: until then it changes nothing that
+//!   anybody could see; what is under way arrives whatever happens to the cables behind it,
 //! - a delayed frame's arrival where it changes nothing, since its number came meanwhile: that is its loss.
 
-use super::pair::{Due, Effect, Pair, Watch};
+use super::cables::{Broken, Senders};
+use super::cluster::{Cluster, Due, Effect, Watch};
 use super::setting::Setting;
 use hb_core::time::Instant;
 
@@ -22,8 +24,8 @@ pub(super) enum Choice {
     Delay,
     /// The machine at which something is due crashes instead. A fault.
     Crash,
-    /// All cables are cut. A fault.
-    Cut,
+    /// Cables break in the way at this place. A fault.
+    Cut(u8),
     /// All cables work again.
     Heal,
     /// The machine that is down starts.
@@ -35,20 +37,25 @@ pub(super) enum Choice {
 impl Choice {
     /// Whether it counts against the budget.
     pub(super) fn is_fault(self) -> bool {
-        matches!(self, Choice::Lose | Choice::Delay | Choice::Crash | Choice::Cut)
+        matches!(self, Choice::Lose | Choice::Delay | Choice::Crash | Choice::Cut(_))
     }
 }
 
-impl Pair {
+impl Cluster {
     /// What could happen in this state beside what is due, given what that does.
-    pub(super) fn alternatives(&self, due: Due, effect: &Effect, partitions: bool) -> Vec<Choice> {
+    pub(super) fn alternatives(&self, setting: &Setting, due: Due, effect: &Effect, partitions: bool) -> Vec<Choice> {
         let mut choices = Vec::new();
         let is_up = |host: usize| self.machines[host].node.is_some();
-        let down = || (0_u8..2).filter(|host| !is_up(usize::from(*host)));
+        let down = || (0_u8..).zip(&self.machines).filter(|(_, machine)| machine.node.is_none()).map(|(host, _)| host);
         choices.extend(down().map(Choice::Start));
         choices.extend((0_u8..).zip(&self.held).map(|(at, _)| Choice::Arrive(at)));
-        let anything_sends = effect.sent || down().next().is_some() || !self.held.is_empty();
-        if self.cut && anything_sends {
+        // Who may send before anything else is chosen: by what is due, by a start, or by what arrives late.
+        let mut senders = Senders::default();
+        down().map(usize::from).chain(self.held.iter().map(|flight| flight.to)).for_each(|host| senders.add(host));
+        if effect.sent {
+            senders.add(due.host());
+        }
+        if self.broken.concern(senders) {
             choices.push(Choice::Heal);
         }
         if self.faults > 0 {
@@ -60,14 +67,16 @@ impl Pair {
             if is_up(due.host()) {
                 choices.push(Choice::Crash);
             }
-            if partitions && !self.cut && anything_sends {
-                choices.push(Choice::Cut);
+            if partitions {
+                let matters = |ways: Broken| ways.but(self.broken).concern(senders);
+                let cuts = (0_u8..).zip(setting.cuts()).filter(|(_, cut)| matters(cut.ways));
+                choices.extend(cuts.map(|(at, _)| Choice::Cut(at)));
             }
         }
         choices
     }
 
-    /// Lets `choice` happen; `at` and `due` are what is [`next`](Pair::next).
+    /// Lets `choice` happen; `at` and `due` are what is [`next`](Cluster::next).
     pub(super) fn choose(
         &mut self,
         setting: &Setting,
@@ -99,8 +108,8 @@ impl Pair {
                 self.now = at;
                 self.crash(due.host());
             }
-            (Choice::Cut, _) => self.cut = true,
-            (Choice::Heal, _) => self.cut = false,
+            (Choice::Cut(at), _) => self.broken = self.broken.and(setting.cuts()[usize::from(at)].ways),
+            (Choice::Heal, _) => self.broken = Broken::default(),
             // Only frames are lost and delayed, as `alternatives` has it.
             (Choice::Lose | Choice::Delay, Due::Done { .. } | Due::Wake { .. }) => {}
         }

@@ -1,6 +1,6 @@
 //! A frame under way, and what it says apart from the numbers it says it with.
 
-use super::setting::Setting;
+use super::setting::{NODES_MAX, Setting};
 use hb_core::Frame;
 use hb_core::digest::digest_of;
 use hb_core::ids::{Generation, MediumId, Seq};
@@ -11,6 +11,7 @@ use hb_core::wire::{Body, Message};
 /// A frame under way.
 #[derive(Clone, Debug)]
 pub(super) struct Flight {
+    pub(super) from: usize,
     pub(super) to: usize,
     pub(super) medium: MediumId,
     pub(super) due: Instant,
@@ -27,12 +28,18 @@ pub(super) struct Says {
     pub(super) generation: Generation,
     /// The number of the message.
     pub(super) seq: Option<Seq>,
-    /// Numbers of the addressee that it names: what is asked for again or acknowledged.
-    pub(super) names_yours: Option<Seq>,
-    /// Numbers of the sender that it names: what is given up.
-    pub(super) names_mine: Option<Seq>,
+    /// A number of each node that it names: what is asked for again, acknowledged, given up, or was heard last.
+    pub(super) names: [Option<Named>; NODES_MAX],
     /// Whether the number named must be kept for it to be answered.
     pub(super) asks: bool,
+}
+
+/// A message number in a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    /// In which life, if that is said.
+    pub(super) generation: Option<Generation>,
+    pub(super) seq: Seq,
 }
 
 impl Says {
@@ -44,28 +51,44 @@ impl Says {
         let authentic = setting.configs[from].keyring().verify(frame).expect("a node signs what it sends");
         let Message { header, body } = Message::parse(authentic).expect("a node sends messages");
         let address = (&header.dest, header.dest_uuid);
-        let (meaning, names_yours, names_mine) = match &body {
+        let mut names = [None; NODES_MAX];
+        let mut name = |host: Option<usize>, generation, seq| {
+            let place = host.and_then(|host| names.get_mut(host));
+            *place.expect("a node names nodes of its configuration") = Some(Named { generation, seq });
+        };
+        let addressee = || header.dest.as_deref().and_then(|node| setting.host(node));
+        let meaning = match &body {
             // Ranges of one number only, but that is not for us to know.
-            Body::Rexmit(ask) => (digest_of(&(1_u8, ask.last.since(ask.first), address)), Some(ask.first), None),
-            Body::Ack(ack) => (digest_of(&(2_u8, address)), Some(ack.seq), None),
-            Body::Nak(nak) => (digest_of(&(3_u8, &nak.info, address)), None, Some(nak.first)),
-            Body::Status(Status { hears: Some(hears), .. }) => {
-                // Of a pair only the receiver can be named.
-                let yours = hears.nodes.iter().find_map(|(_, verdict)| match verdict {
-                    Verdict::Heard { seq, .. } => Some(*seq),
-                    _ => None,
-                });
-                (digest_of(&(5_u8, body.meaning(), address)), yours, None)
+            Body::Rexmit(ask) => {
+                name(addressee(), None, ask.first);
+                digest_of(&(1_u8, ask.last.since(ask.first), address))
             }
-            body => (digest_of(&(4_u8, body.meaning(), address)), None, None),
+            Body::Ack(ack) => {
+                name(addressee(), None, ack.seq);
+                digest_of(&(2_u8, address))
+            }
+            Body::Nak(nak) => {
+                name(Some(from), None, nak.first);
+                digest_of(&(3_u8, &nak.info, address))
+            }
+            Body::Status(Status { hears: Some(hears), .. }) => {
+                for (node, verdict) in &hears.nodes {
+                    if let Verdict::Heard { generation, seq } = verdict {
+                        name(setting.host(node), Some(*generation), *seq);
+                    }
+                }
+                digest_of(&(5_u8, body.meaning(), address))
+            }
+            // Of three the lives that are named and the durations may be compared with those that another node tells.
+            Body::Ownership(ownership) if setting.count() > 2 => digest_of(&(6_u8, ownership, address)),
+            body => digest_of(&(4_u8, body.meaning(), address)),
         };
         Says {
             meaning,
             kind: kind(&body),
             generation: header.generation.unwrap_or_default(),
             seq: header.seq,
-            names_yours,
-            names_mine,
+            names,
             asks: matches!(body, Body::Rexmit(_)),
         }
     }

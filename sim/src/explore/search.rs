@@ -8,7 +8,7 @@
 //! Situations are told apart by 64 bits: among ten million the chance that two are taken for one is 3 in a million.
 
 use super::choice::Choice;
-use super::pair::Pair;
+use super::cluster::Cluster;
 use super::setting::{Setting, Unfit};
 use super::story;
 use crate::timeline::Line;
@@ -22,7 +22,7 @@ use std::time::Duration;
 
 /// States whose successors are worked out before it is decided which are new.
 const BLOCK: usize = 2048;
-/// Steps within which a pair settles.
+/// Steps within which a cluster settles.
 const SETTLE_STEPS: usize = 20_000;
 
 /// How far to explore.
@@ -30,7 +30,7 @@ const SETTLE_STEPS: usize = 20_000;
 pub struct Bounds {
     /// Choices one after the other: each event that happens, and each fault, is one.
     pub depth: Option<u32>,
-    /// Time after the pair has settled.
+    /// Time after the cluster has settled.
     pub time: Option<Duration>,
     /// Faults on one path.
     pub faults: u8,
@@ -90,10 +90,10 @@ pub struct Violation {
     pub timeline: Vec<Line>,
 }
 
-/// A pair that has settled, ready to be explored.
+/// A cluster that has settled, ready to be explored.
 pub struct Explorer {
     setting: Setting,
-    start: Pair,
+    start: Cluster,
     quiet: (usize, Duration),
     links: Arc<RwLock<Vec<Link>>>,
 }
@@ -108,7 +108,7 @@ pub(super) struct Link {
 /// A successor.
 struct Candidate {
     choice: Choice,
-    pair: Pair,
+    cluster: Cluster,
     situation: u64,
     wrong: Option<String>,
 }
@@ -146,33 +146,34 @@ impl Met {
     }
 
     /// Whether everything that can follow was or will be seen.
-    fn covers(&self, situation: u64, pair: &Pair, most: u8) -> bool {
-        (pair.faults..=most).any(|faults| self.0.get(&Met::key(situation, faults)).is_some_and(|at| *at <= pair.now))
+    fn covers(&self, situation: u64, cluster: &Cluster, most: u8) -> bool {
+        (cluster.faults..=most)
+            .any(|faults| self.0.get(&Met::key(situation, faults)).is_some_and(|at| *at <= cluster.now))
     }
 
-    fn add(&mut self, situation: u64, pair: &Pair) {
-        self.0.insert(Met::key(situation, pair.faults), pair.now);
+    fn add(&mut self, situation: u64, cluster: &Cluster) {
+        self.0.insert(Met::key(situation, cluster.faults), cluster.now);
     }
 }
 
 impl Explorer {
-    /// Lets the pair settle: until it returns to a situation that it was in before.
+    /// Lets the cluster settle: until it returns to a situation that it was in before.
     pub fn new(setting: Setting) -> Result<Explorer, Unfit> {
-        let (mut pair, effect) = Pair::new(&setting, &mut ());
+        let (mut cluster, effect) = Cluster::new(&setting, &mut ());
         let mut met: HashMap<u64, (usize, Instant)> = HashMap::new();
         let mut wrong = effect.wrong;
         for step in 0..SETTLE_STEPS {
-            let next = pair.next().filter(|_| wrong.is_none());
+            let next = cluster.next().filter(|_| wrong.is_none());
             let Some((at, due)) = next else { return Err(Unfit::Restless(wrong.unwrap_or_default())) };
-            wrong = pair.happen(&setting, at, due, &mut ()).wrong;
-            if let Some((earlier, since)) = met.insert(pair.situation(&setting), (step, pair.now)) {
+            wrong = cluster.happen(&setting, at, due, &mut ()).wrong;
+            if let Some((earlier, since)) = met.insert(cluster.situation(&setting), (step, cluster.now)) {
                 let stable =
-                    pair.machines.iter().flat_map(|machine| &machine.node).all(|node| {
+                    cluster.machines.iter().flat_map(|machine| &machine.node).all(|node| {
                         node.status().is_stable() && node.status().groups().all(|group| group.owner.is_some())
                     });
-                let quiet = (step - earlier, pair.now.since(since));
+                let quiet = (step - earlier, cluster.now.since(since));
                 return if stable {
-                    Ok(Explorer { setting, start: pair, quiet, links: Arc::default() })
+                    Ok(Explorer { setting, start: cluster, quiet, links: Arc::default() })
                 } else {
                     Err(Unfit::Restless("it repeats itself without being stable".to_owned()))
                 };
@@ -181,19 +182,19 @@ impl Explorer {
         Err(Unfit::Restless(format!("no situation came again within {SETTLE_STEPS} steps")))
     }
 
-    /// How many states the settled pair goes through when nothing goes wrong, and in which time, before they repeat.
+    /// How many states the settled cluster goes through when nothing goes wrong, and in which time, before they repeat.
     pub fn quiet_cycle(&self) -> (usize, Duration) {
         self.quiet
     }
 
-    /// The longer of both dead times.
+    /// The longest of the dead times.
     pub fn dead_time(&self) -> Duration {
         self.setting.dead_time()
     }
 
-    /// The settled pair.
+    /// The settled cluster.
     #[cfg(test)]
-    pub(super) fn start(&self) -> &Pair {
+    pub(super) fn start(&self) -> &Cluster {
         &self.start
     }
 
@@ -238,7 +239,7 @@ impl Explorer {
             let mut next_layer = Vec::new();
             let mut todo = layer;
             while !todo.is_empty() {
-                let block: Vec<(u32, Pair)> = todo.drain(todo.len().saturating_sub(BLOCK)..).rev().collect();
+                let block: Vec<(u32, Cluster)> = todo.drain(todo.len().saturating_sub(BLOCK)..).rev().collect();
                 let successors = self.expand(&block, end, bounds, &met, jobs);
                 // The states before are no longer needed, and the memory of their nodes is.
                 let parents: Vec<u32> = block.into_iter().map(|(state, _)| state).collect();
@@ -250,18 +251,18 @@ impl Explorer {
                             findings.violation = Some(self.violation(what, parent, candidate.choice, bounds.faults));
                             return findings;
                         }
-                        if met.covers(candidate.situation, &candidate.pair, bounds.faults) {
+                        if met.covers(candidate.situation, &candidate.cluster, bounds.faults) {
                             continue;
                         }
                         if findings.states >= bounds.states {
                             findings.limit = Some(Limit::States);
                             return findings;
                         }
-                        met.add(candidate.situation, &candidate.pair);
+                        met.add(candidate.situation, &candidate.cluster);
                         let state = u32::try_from(findings.states).expect("the bound on states is below this");
                         findings.states += 1;
                         self.links_mut().push(Link { parent, choice: candidate.choice });
-                        next_layer.push((state, candidate.pair));
+                        next_layer.push((state, candidate.cluster));
                     }
                 }
                 let open = todo.len() + next_layer.len();
@@ -283,7 +284,7 @@ impl Explorer {
     /// The successors of a block of states, in its order, with the number of steps tried.
     fn expand(
         &self,
-        block: &[(u32, Pair)],
+        block: &[(u32, Cluster)],
         end: Instant,
         bounds: &Bounds,
         met: &Met,
@@ -299,8 +300,8 @@ impl Explorer {
                 else {
                     return mine;
                 };
-                for (at, (state, pair)) in (from..).zip(states) {
-                    mine.push((at, self.successors(*state, pair, end, bounds, met)));
+                for (at, (state, cluster)) in (from..).zip(states) {
+                    mine.push((at, self.successors(*state, cluster, end, bounds, met)));
                 }
             }
         };
@@ -316,25 +317,32 @@ impl Explorer {
         all.into_iter().map(|(_, successors)| successors).collect()
     }
 
-    fn successors(&self, state: u32, pair: &Pair, end: Instant, bounds: &Bounds, met: &Met) -> (u64, Vec<Candidate>) {
-        let Some(next) = pair.next().filter(|(at, _)| *at <= end) else { return (0, Vec::new()) };
+    fn successors(
+        &self,
+        state: u32,
+        cluster: &Cluster,
+        end: Instant,
+        bounds: &Bounds,
+        met: &Met,
+    ) -> (u64, Vec<Candidate>) {
+        let Some(next) = cluster.next().filter(|(at, _)| *at <= end) else { return (0, Vec::new()) };
         let mut candidates = Vec::new();
         let mut steps = 0;
         let mut attempt = |choice| {
             STEP.set(Some((state, choice)));
-            let mut after = pair.clone();
+            let mut after = cluster.clone();
             let effect = after.choose(&self.setting, next, choice, &mut ());
             let situation = after.situation(&self.setting);
             STEP.set(None);
             steps += 1;
             // What is met now will be met when it is decided, too; so this saves work and changes nothing.
             if effect.wrong.is_some() || !met.covers(situation, &after, bounds.faults) {
-                candidates.push(Candidate { choice, pair: after, situation, wrong: effect.wrong.clone() });
+                candidates.push(Candidate { choice, cluster: after, situation, wrong: effect.wrong.clone() });
             }
             effect
         };
         let effect = attempt(Choice::Go);
-        for choice in pair.alternatives(next.1, &effect, bounds.partitions) {
+        for choice in cluster.alternatives(&self.setting, next.1, &effect, bounds.partitions) {
             attempt(choice);
         }
         (steps, candidates)

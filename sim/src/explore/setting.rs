@@ -1,5 +1,6 @@
 //! What never changes during an exploration.
 
+use super::cables::{self, Cut};
 use super::flight::Flight;
 use hb_core::config::{Config, MediumKind, Resource};
 use hb_core::ids::{GroupId, MediumId};
@@ -9,60 +10,68 @@ use std::time::Duration;
 
 /// How long a frame is under way if nothing happens to it.
 pub(super) const DELAY: Duration = Duration::from_micros(200);
-/// How much later than the first the second node is started: the phase of their heartbeats.
+/// How much later than the one before each node is started: the phase of their heartbeats.
 pub(super) const PHASE: Duration = Duration::from_millis(400);
 /// How long a device takes for a reset; the machine then stays down until it is started.
 pub(super) const RESET: Duration = Duration::from_millis(500);
 /// How long a program takes to end that was told to.
 pub(super) const ENDING: Duration = Duration::from_millis(5);
+/// States are for so many nodes.
+pub(super) const NODES_MAX: usize = 3;
 /// Resources are bits of a word.
 const RESOURCES_MAX: usize = 64;
 
 /// Why a scenario cannot be explored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfit {
-    /// There are more or fewer than two nodes.
-    NotAPair(usize),
+    /// There are more nodes than three, or fewer than two.
+    Nodes(usize),
     /// There are more than 64 resources.
     TooManyResources(usize),
-    /// The nodes have no medium in common.
-    NoCommonMedium,
-    /// With nothing going wrong the pair does not settle: this is the last state that was looked at.
+    /// A node has no medium in common with any other.
+    NoCommonMedium(String),
+    /// With nothing going wrong the cluster does not settle: this is the last state that was looked at.
     Restless(String),
 }
 
 impl std::fmt::Display for Unfit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Unfit::NotAPair(nodes) => write!(f, "exploration needs two nodes, the scenario has {nodes}"),
+            Unfit::Nodes(nodes) => write!(f, "exploration takes two or three nodes, the scenario has {nodes}"),
             Unfit::TooManyResources(count) => {
                 write!(f, "exploration takes at most {RESOURCES_MAX} resources, the scenario has {count}")
             }
-            Unfit::NoCommonMedium => f.write_str("no medium joins the two nodes"),
-            Unfit::Restless(state) => write!(f, "the pair does not settle when nothing goes wrong: {state}"),
+            Unfit::NoCommonMedium(node) => write!(f, "no medium joins {node} with another node"),
+            Unfit::Restless(state) => write!(f, "the cluster does not settle when nothing goes wrong: {state}"),
         }
     }
 }
 
 impl std::error::Error for Unfit {}
 
-/// Two configurations and what follows from them.
+/// The configurations and what follows from them.
 #[derive(Clone, Debug)]
 pub struct Setting {
-    pub(super) configs: [Config; 2],
-    /// Of each node and medium: the medium by which the other node hears it.
-    routes: [Vec<Option<MediumId>>; 2],
+    pub(super) configs: Vec<Config>,
+    /// Of each node and medium: who hears it, each by which medium.
+    ways: Vec<Vec<Vec<(usize, MediumId)>>>,
+    cuts: Vec<Cut>,
     /// All resources with their groups, in the order of haresources.
     resources: Vec<(GroupId, Resource)>,
 }
 
 impl Setting {
-    /// The setting of a pair.
+    /// The setting of two or three nodes.
     pub fn new(configs: &[Config]) -> Result<Setting, Unfit> {
-        let [first, second] = configs else { return Err(Unfit::NotAPair(configs.len())) };
-        let routes = [routes(first, second, 1), routes(second, first, 0)];
-        if routes.iter().flatten().all(Option::is_none) {
-            return Err(Unfit::NoCommonMedium);
+        let [first, _, ..] = configs else { return Err(Unfit::Nodes(configs.len())) };
+        if configs.len() > NODES_MAX {
+            return Err(Unfit::Nodes(configs.len()));
+        }
+        let ways: Vec<Vec<_>> = (0..configs.len()).map(|from| ways(configs, from)).collect();
+        let sends = |host: usize| ways[host].iter().any(|heard| !heard.is_empty());
+        let hears = |host: usize| ways.iter().flatten().flatten().any(|(to, _)| *to == host);
+        if let Some(host) = (0..configs.len()).find(|host| !sends(*host) && !hears(*host)) {
+            return Err(Unfit::NoCommonMedium(configs[host].local_name().to_owned()));
         }
         let groups = (0..).map(GroupId).zip(first.groups());
         let resources: Vec<_> =
@@ -70,14 +79,31 @@ impl Setting {
         if resources.len() > RESOURCES_MAX {
             return Err(Unfit::TooManyResources(resources.len()));
         }
-        Ok(Setting { configs: [first.clone(), second.clone()], routes, resources })
+        let names: Vec<&str> = configs.iter().map(Config::local_name).collect();
+        Ok(Setting { cuts: cables::cuts(&names), configs: configs.to_vec(), ways, resources })
     }
 
-    pub(super) fn route(&self, from: usize, medium: MediumId) -> Option<MediumId> {
-        self.routes[from].get(medium.index()).copied().flatten()
+    /// How many nodes there are.
+    pub(super) fn count(&self) -> usize {
+        self.configs.len()
     }
 
-    /// The longer of both dead times.
+    /// The node of that name.
+    pub(super) fn host(&self, name: &str) -> Option<usize> {
+        self.configs.iter().position(|config| config.local_name().eq_ignore_ascii_case(name))
+    }
+
+    /// Who hears what `from` sends on a medium, each by which medium.
+    pub(super) fn ways(&self, from: usize, medium: MediumId) -> impl Iterator<Item = (usize, MediumId)> {
+        self.ways[from].get(medium.index()).into_iter().flatten().copied()
+    }
+
+    /// The ways in which cables may break.
+    pub(super) fn cuts(&self) -> &[Cut] {
+        &self.cuts
+    }
+
+    /// The longest of the dead times.
     pub(super) fn dead_time(&self) -> Duration {
         self.configs.iter().map(|config| config.timing().deadtime()).max().unwrap_or_default()
     }
@@ -94,7 +120,7 @@ impl Setting {
     /// The bit of the resource that an operation is about.
     pub(super) fn resource(&self, run: &ResourceRun) -> usize {
         let found = self.resources.iter().position(|(group, one)| *group == run.group && *one == run.resource);
-        found.expect("a node acts on resources of its configuration, which both nodes share")
+        found.expect("a node acts on resources of its configuration, which all nodes share")
     }
 
     pub(super) fn word(&self, resource: usize) -> &str {
@@ -105,14 +131,14 @@ impl Setting {
         self.resources[resource].0
     }
 
-    /// The keys of groups of which something runs on both.
-    pub(super) fn shared(&self, running: [u64; 2]) -> Option<&str> {
+    /// The key of a group of which something runs on more than one node.
+    pub(super) fn shared(&self, running: &[u64]) -> Option<&str> {
         let of = |group: GroupId| {
             let bits = self.resources.iter().enumerate().filter(|(_, (one, _))| *one == group);
             bits.fold(0_u64, |bits, (bit, _)| bits | 1 << bit)
         };
-        let both = |group: &GroupId| running.iter().all(|running| running & of(*group) != 0);
-        let group = (0..).map(GroupId).take(self.configs[0].groups().len()).find(both)?;
+        let owners = |group: GroupId| running.iter().filter(|running| *running & of(group) != 0).count();
+        let group = (0..).map(GroupId).take(self.configs[0].groups().len()).find(|group| owners(*group) > 1)?;
         Some(&self.configs[0].groups()[group.index()].key)
     }
 
@@ -126,20 +152,22 @@ impl Setting {
     }
 }
 
-/// By which medium of `to` each medium of `from` is heard. Machines have the numbers 1 and 2 as the last part of their
+/// Who hears each medium of a node, and by which medium. Machines have the numbers from 1 on as the last part of their
 /// addresses, as everywhere in the simulator. What a broadcast brings back to its sender only shows that the medium
 /// works, so it is left out.
-fn routes(from: &Config, to: &Config, number: usize) -> Vec<Option<MediumId>> {
-    let heard = |kind: &MediumKind| {
+fn ways(configs: &[Config], from: usize) -> Vec<Vec<(usize, MediumId)>> {
+    let heard = |kind: &MediumKind, to: usize| {
         let interface = kind.interface()?;
         if let MediumKind::Ucast { peer, .. } | MediumKind::Ucast6 { peer, .. } = kind {
             let addressed = peer.rsplit(['.', ':']).next().and_then(|part| part.parse::<usize>().ok())?;
-            if addressed != number + 1 {
+            if addressed != to + 1 {
                 return None;
             }
         }
-        let position = to.media().iter().position(|medium| medium.kind.interface() == Some(interface))?;
-        u16::try_from(position).ok().map(MediumId)
+        let position = configs[to].media().iter().position(|medium| medium.kind.interface() == Some(interface))?;
+        Some((to, u16::try_from(position).ok().map(MediumId)?))
     };
-    from.media().iter().map(|medium| heard(&medium.kind)).collect()
+    let others = || (0..configs.len()).filter(|to| *to != from);
+    let media = configs[from].media().iter();
+    media.map(|medium| others().filter_map(|to| heard(&medium.kind, to)).collect()).collect()
 }

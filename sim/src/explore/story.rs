@@ -1,8 +1,8 @@
 //! A path as a timeline: walked once more, this time listening.
 
 use super::choice::Choice;
+use super::cluster::{Cluster, Due, Watch};
 use super::flight::Flight;
-use super::pair::{Due, Pair, Watch};
 use super::search::Link;
 use super::setting::Setting;
 use crate::timeline::Line;
@@ -22,16 +22,16 @@ pub(super) fn path(links: &[Link], mut state: u32) -> Vec<Choice> {
 }
 
 /// The faults on a path, and everything that happens on it.
-pub(super) fn tell(setting: &Setting, start: &Pair, path: &[Choice]) -> (Vec<String>, Vec<Line>) {
-    let mut pair = start.clone();
+pub(super) fn tell(setting: &Setting, start: &Cluster, path: &[Choice]) -> (Vec<String>, Vec<Line>) {
+    let mut cluster = start.clone();
     let mut faults = Vec::new();
     let mut lines = Vec::new();
     for choice in path {
-        let Some((at, due)) = pair.next() else { break };
-        let text = words(setting, &pair, due, *choice);
+        let Some((at, due)) = cluster.next() else { break };
+        let text = words(setting, &cluster, due, *choice);
         let mut scribe = Scribe { setting, lines: Vec::new() };
-        let effect = pair.choose(setting, (at, due), *choice, &mut scribe);
-        let since_zero = micros(start.now, pair.now);
+        let effect = cluster.choose(setting, (at, due), *choice, &mut scribe);
+        let since_zero = micros(start.now, cluster.now);
         let mut line = |who: &str, what: String| lines.push(Line { at_us: since_zero, who: who.to_owned(), what });
         if let Some(text) = text {
             if choice.is_fault() {
@@ -54,16 +54,16 @@ fn micros(zero: Instant, at: Instant) -> i64 {
 }
 
 /// A choice in words; nothing for what was bound to happen.
-fn words(setting: &Setting, pair: &Pair, due: Due, choice: Choice) -> Option<String> {
+fn words(setting: &Setting, cluster: &Cluster, due: Due, choice: Choice) -> Option<String> {
     let frame = |flight: &Flight| {
-        let (from, to) = (setting.name(1 - flight.to), setting.name(flight.to));
+        let (from, to) = (setting.name(flight.from), setting.name(flight.to));
         match flight.says.seq {
             Some(seq) => format!("{} {seq} from {from} to {to}", flight.says.kind),
             None => format!("{} from {from} to {to}", flight.says.kind),
         }
     };
     let coming = || match due {
-        Due::Frame { at, .. } => pair.flying.get(at).map(frame).unwrap_or_default(),
+        Due::Frame { at, .. } => cluster.flying.get(at).map(frame).unwrap_or_default(),
         Due::Done { .. } | Due::Wake { .. } => String::new(),
     };
     match choice {
@@ -71,10 +71,12 @@ fn words(setting: &Setting, pair: &Pair, due: Due, choice: Choice) -> Option<Str
         Choice::Lose => Some(format!("lost: {}", coming())),
         Choice::Delay => Some(format!("delayed: {}", coming())),
         Choice::Crash => Some(format!("crash {}", setting.name(due.host()))),
-        Choice::Cut => Some("cut all cables".to_owned()),
+        Choice::Cut(at) => setting.cuts().get(usize::from(at)).map(|cut| cut.words.clone()),
         Choice::Heal => Some("heal all cables".to_owned()),
         Choice::Start(host) => Some(format!("start {}", setting.name(usize::from(host)))),
-        Choice::Arrive(at) => pair.held.get(usize::from(at)).map(|flight| format!("arrives late: {}", frame(flight))),
+        Choice::Arrive(at) => {
+            cluster.held.get(usize::from(at)).map(|flight| format!("arrives late: {}", frame(flight)))
+        }
     }
 }
 

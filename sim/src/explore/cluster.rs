@@ -1,7 +1,8 @@
-//! The state of a pair, and what one event does to it.
+//! The state of a cluster, and what one event does to it.
 //!
 //! Small, because there are many: nodes are shared until they step, frames always.
 
+use super::cables::Broken;
 use super::flight::{Flight, Says};
 use super::setting::{DELAY, ENDING, PHASE, RESET, Setting};
 use hb_core::ids::{Generation, NodeId, NodeUuid, OpId, Seq};
@@ -43,22 +44,25 @@ pub(super) enum Work {
         resource: usize,
         verb: Verb,
     },
-    /// The device of the other machine takes its power away.
-    Reset,
+    /// The device of that machine takes its power away.
+    Reset {
+        host: usize,
+    },
     /// The same, cancelled: its program ends.
     Ceased,
 }
 
 /// The state of everything.
 #[derive(Clone, Debug)]
-pub(super) struct Pair {
+pub(super) struct Cluster {
     pub(super) now: Instant,
-    pub(super) machines: [Machine; 2],
+    pub(super) machines: Vec<Machine>,
     /// Frames under way, in the order of their arrival.
     pub(super) flying: Vec<Flight>,
     /// Frames that are delayed, in the order in which they were.
     pub(super) held: Vec<Flight>,
-    pub(super) cut: bool,
+    /// Cables that work no more.
+    pub(super) broken: Broken,
     /// Faults that may still happen.
     pub(super) faults: u8,
 }
@@ -75,7 +79,7 @@ pub(super) enum Due {
 }
 
 impl Machine {
-    /// How far its node has heard the other one.
+    /// How far its node has heard another one.
     pub(super) fn heard(&self, other: usize) -> Option<Heard> {
         self.node.as_ref()?.heard_of(NodeId(u16::try_from(other).ok()?))
     }
@@ -111,9 +115,9 @@ pub(super) struct Effect {
     pub(super) wrong: Option<String>,
 }
 
-impl Pair {
-    /// Both machines switched on, one after the other, and nothing done yet.
-    pub(super) fn new(setting: &Setting, watch: &mut impl Watch) -> (Pair, Effect) {
+impl Cluster {
+    /// All machines switched on, one after the other, and nothing done yet.
+    pub(super) fn new(setting: &Setting, watch: &mut impl Watch) -> (Cluster, Effect) {
         let machine = Machine {
             node: None,
             generation: Generation(EPOCH),
@@ -121,26 +125,28 @@ impl Pair {
             operations: Vec::new(),
             running: 0,
         };
-        let mut pair = Pair {
+        let mut cluster = Cluster {
             now: Instant::after_origin(START),
-            machines: [machine.clone(), machine],
+            machines: vec![machine; setting.count()],
             flying: Vec::new(),
             held: Vec::new(),
-            cut: false,
+            broken: Broken::default(),
             faults: 0,
         };
-        let mut effect = pair.start(setting, 0, watch);
-        let second = pair.now.plus(PHASE);
-        while effect.wrong.is_none()
-            && let Some((at, due)) = pair.next().filter(|(at, _)| *at <= second)
-        {
-            effect = pair.happen(setting, at, due, watch);
+        let mut effect = cluster.start(setting, 0, watch);
+        for host in 1..setting.count() {
+            let start = cluster.now.plus(PHASE);
+            while effect.wrong.is_none()
+                && let Some((at, due)) = cluster.next().filter(|(at, _)| *at <= start)
+            {
+                effect = cluster.happen(setting, at, due, watch);
+            }
+            cluster.now = start;
+            if effect.wrong.is_none() {
+                effect = cluster.start(setting, host, watch);
+            }
         }
-        pair.now = second;
-        if effect.wrong.is_none() {
-            effect = pair.start(setting, 1, watch);
-        }
-        (pair, effect)
+        (cluster, effect)
     }
 
     /// What happens next if nothing goes wrong. At one instant frames come first, by host and arrival, then results,
@@ -197,7 +203,7 @@ impl Pair {
     ///
     /// Its luck is that of every life, so that lives that differ in nothing else are the same.
     pub(super) fn start(&mut self, setting: &Setting, host: usize, watch: &mut impl Watch) -> Effect {
-        let number = if host == 0 { 1 } else { 2 };
+        let number = u8::try_from(host + 1).expect("there are few machines");
         let machine = &mut self.machines[host];
         machine.generation = Generation(machine.generation.0 + 1);
         let boot = Boot {
@@ -218,7 +224,7 @@ impl Pair {
     pub(super) fn forget_late(&mut self, setting: &Setting) {
         let (now, machines) = (self.now, &self.machines);
         self.held.retain(|flight| {
-            let heard = machines[flight.to].heard(1 - flight.to);
+            let heard = machines[flight.to].heard(flight.from);
             let is_void = heard.is_some_and(|heard| {
                 flight.says.generation < heard.generation
                     || flight.says.generation == heard.generation
@@ -239,14 +245,15 @@ impl Pair {
         let Operation { work, op, .. } = self.machines[host].operations.remove(at);
         let outcome = match work {
             Work::Resource { resource, verb } => self.act(host, resource, verb, watch),
-            Work::Reset => {
-                self.crash(1 - host);
-                watch.reset(1 - host);
+            Work::Reset { host } => {
+                self.crash(host);
+                watch.reset(host);
                 Outcome::Done
             }
             Work::Ceased => Outcome::Failed(Failure::Signal(15)),
         };
-        if let Some(key) = setting.shared([self.machines[0].running, self.machines[1].running]) {
+        let running: Vec<u64> = self.machines.iter().map(|machine| machine.running).collect();
+        if let Some(key) = setting.shared(&running) {
             return Effect { sent: false, wrong: Some(format!("group {key} has two owners")) };
         }
         self.step(setting, host, Input::OpDone { op, outcome, said: hb_core::Transcript::default() }, watch)
@@ -276,7 +283,7 @@ impl Pair {
 
     fn step(&mut self, setting: &Setting, host: usize, input: Input<'_>, watch: &mut impl Watch) -> Effect {
         let mut effect = Effect::default();
-        let Some(node) = &mut self.machines[host].node else { return effect };
+        let Machine { node: Some(node), operations, .. } = &mut self.machines[host] else { return effect };
         // The node of the state before is shared with it; this clones it if that still lives.
         let node = Arc::make_mut(node);
         let mut last: Option<(hb_core::Frame, Says)> = None;
@@ -287,22 +294,24 @@ impl Pair {
             match action {
                 Action::Send { medium, frame, .. } => {
                     effect.sent = true;
-                    let Some(medium) = setting.route(host, medium).filter(|_| !self.cut) else { continue };
                     // The same frame goes out on every medium.
                     let says = match &last {
                         Some((same, says)) if Arc::ptr_eq(same, &frame) => *says,
                         _ => Says::read(setting, host, &frame),
                     };
                     last = Some((frame.clone(), says));
-                    self.flying.push(Flight { to: 1 - host, medium, due: self.now.plus(DELAY), says, frame });
+                    let due = self.now.plus(DELAY);
+                    // Each copy has a fate of its own.
+                    for (to, medium) in setting.ways(host, medium).filter(|(to, _)| !self.broken.has(host, *to)) {
+                        self.flying.push(Flight { from: host, to, medium, due, says, frame: frame.clone() });
+                    }
                 }
                 Action::RunResource { op, run } => {
                     let resource = setting.resource(&run);
-                    let operations = &mut self.machines[host].operations;
                     let moves = |verb| matches!(verb, Verb::Start | Verb::Stop);
                     let others = |other: &Operation| match other.work {
                         Work::Resource { resource, verb } => setting.group_of(resource) == run.group && moves(verb),
-                        Work::Reset | Work::Ceased => false,
+                        Work::Reset { .. } | Work::Ceased => false,
                     };
                     if moves(run.verb) && operations.iter().any(others) {
                         wrong("two things of one group move at a time");
@@ -313,15 +322,18 @@ impl Pair {
                 Action::Report(event) => watch.said(host, &event),
                 Action::Exit(_) => wrong("ends on its own"),
                 Action::Reboot => wrong("reboots although everything stops"),
-                Action::Fence { op, .. } => {
-                    let operations = &mut self.machines[host].operations;
-                    if operations.iter().any(|other| other.work == Work::Reset) {
+                Action::Fence { op, node, .. } => {
+                    let Some(target) = setting.host(&node) else {
+                        wrong("resets a machine that is none of these");
+                        continue;
+                    };
+                    if operations.iter().any(|other| matches!(other.work, Work::Reset { .. })) {
                         wrong("two resets at a time");
                     }
-                    operations.push(Operation { due: self.now.plus(RESET), work: Work::Reset, op });
+                    operations.push(Operation { due: self.now.plus(RESET), work: Work::Reset { host: target }, op });
                 }
                 Action::CeaseFire { op } => {
-                    let shot = self.machines[host].operations.iter_mut().find(|operation| operation.op == op);
+                    let shot = operations.iter_mut().find(|operation| operation.op == op);
                     match shot {
                         Some(shot) => *shot = Operation { due: self.now.plus(ENDING), work: Work::Ceased, op },
                         None => wrong("cancels a reset that is not under way"),
