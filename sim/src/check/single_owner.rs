@@ -50,8 +50,7 @@ pub(crate) fn is_stuck(moment: &Moment<'_>, group: usize, host: usize) -> bool {
     let key = moment.ground.key(group);
     let node = moment.node(host);
     // In the middle of its step it cannot be asked; right after it, it is.
-    moment.has_daemon(host)
-        && node.is_none_or(|node| node.status().doing(key) == Some(Doing::Stuck))
+    moment.has_daemon(host) && node.is_none_or(|node| node.status().doing(key) == Some(Doing::Stuck))
 }
 
 /// How long after first contact the loser may need: three seconds of talk (scenario P16), longer with slow heartbeats,

@@ -167,10 +167,11 @@ impl Explorer {
             let Some((at, due)) = next else { return Err(Unfit::Restless(wrong.unwrap_or_default())) };
             wrong = cluster.happen(&setting, at, due, &mut ()).wrong;
             if let Some((earlier, since)) = met.insert(cluster.situation(&setting), (step, cluster.now)) {
-                let stable =
-                    cluster.machines.iter().flat_map(|machine| &machine.node).all(|node| {
-                        node.status().is_stable() && node.status().groups().all(|group| group.owner.is_some())
-                    });
+                let stable = cluster
+                    .machines
+                    .iter()
+                    .flat_map(|machine| &machine.node)
+                    .all(|node| node.status().is_stable() && node.status().is_everything_owned());
                 let quiet = (step - earlier, cluster.now.since(since));
                 return if stable {
                     Ok(Explorer { setting, start: cluster, quiet, links: Arc::default() })
