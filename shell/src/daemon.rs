@@ -484,6 +484,11 @@ impl Daemon {
         self.machine.collect(now);
         // Woken late, the node must have read everything that waits before it judges by the time (scenario F18).
         let late = now.since(self.machine.deadline()) > LATE;
+        if late {
+            // What the kernel told is from before the pause, and nothing at all where SIGCONT ended the wait.
+            self.machine.look()?;
+            self.machine.collect(now);
+        }
         let (frames, mut bytes) =
             if late { (FRAMES_WHEN_LATE, BYTES_WHEN_LATE) } else { (FRAMES_PER_TURN, BYTES_PER_TURN) };
         for _ in 0..frames {

@@ -174,6 +174,15 @@ impl Machine {
             || self.parts.api.is_ready()
             || self.parts.fifo.as_ref().is_some_and(Fifo::is_ready);
         let patience = (packets_wait || words_wait || !self.inputs.is_empty()).then_some(Duration::ZERO);
+        self.poll(patience)
+    }
+
+    /// Asks what has happened so far, and waits for nothing.
+    pub(crate) fn look(&mut self) -> io::Result<()> {
+        self.poll(Some(Duration::ZERO))
+    }
+
+    fn poll(&mut self, patience: Option<Duration>) -> io::Result<()> {
         match self.parts.poll.poll(&mut self.events, patience) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             result => result,

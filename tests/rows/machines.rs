@@ -221,10 +221,18 @@ impl Machines {
     /// A resource stops, and nobody ordered it.
     pub(crate) fn lose(&self, host: usize, word: &str, address: Option<IpAddr>) -> Result<()> {
         let seat = &self.seats[host];
-        let Some(address) = address else { return Ok(std::fs::remove_file(seat.home.running(word))?) };
+        // What does not run any more cannot be lost; the simulator has it so, too.
+        let Some(address) = address else {
+            return match std::fs::remove_file(seat.home.running(word)) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                result => Ok(result?),
+            };
+        };
         let mut netlink = seat.machine.as_ref().context("the machine is off")?.netlink()?;
-        let entry = netlink.addresses()?.into_iter().find(|entry| entry.ip == address);
-        Ok(netlink.remove_address(&entry.with_context(|| format!("{address} is not there"))?)?)
+        match netlink.addresses()?.into_iter().find(|entry| entry.ip == address) {
+            Some(entry) => Ok(netlink.remove_address(&entry)?),
+            None => Ok(()),
+        }
     }
 
     /// A machine outside that answers pings dies, or is back.
