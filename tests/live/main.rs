@@ -10,6 +10,7 @@ mod clients;
 mod configurations;
 mod control;
 mod daemons;
+mod disk_lock;
 mod drbddisk;
 mod fencing;
 mod filesystem;
@@ -46,6 +47,7 @@ fn tests() -> Vec<Test> {
     let daemons = [
         configurations::TESTS,
         daemons::TESTS,
+        disk_lock::TESTS,
         fencing::TESTS,
         guard::TESTS,
         hanging_start::TESTS,
