@@ -19,10 +19,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// The thread keeps little on its stack, and with locked memory all of it is there.
 const STACK: usize = 256 * 1024;
+
+/// So many operations may wait for a kernel that hangs: more than any configuration begins at once.
+const ORDERS_MAX: usize = 4096;
 
 /// What is to be done.
 struct Order {
@@ -53,7 +56,7 @@ struct UnderWay {
 
 /// The loop's end of the work.
 pub(crate) struct Addresses {
-    orders: Sender<Order>,
+    orders: SyncSender<Order>,
     done: Receiver<Done>,
     under_way: BTreeMap<OpId, UnderWay>,
     placed: BTreeMap<IpAddr, Placed>,
@@ -75,8 +78,8 @@ impl Addresses {
         realtime: Option<realtime::Priority>,
         mut carry_out: impl FnMut(&Order) -> Result<Effect, VipError> + Send + 'static,
     ) -> io::Result<Addresses> {
-        let (orders, ordered) = channel::<Order>();
-        let (tell, done) = channel();
+        let (orders, ordered) = sync_channel::<Order>(ORDERS_MAX);
+        let (tell, done) = sync_channel(ORDERS_MAX);
         std::thread::Builder::new().name("addresses".into()).stack_size(STACK).spawn(move || {
             if let Some(priority) = realtime {
                 // Where that fails it fails for the loop too, which says so.
@@ -97,8 +100,8 @@ impl Addresses {
         let (verb, ip) = (run.verb, address.address);
         let until = now.plus(run.limit);
         self.under_way.insert(op, UnderWay { run, address: ip, until });
-        // A thread that is gone is met by the limit, as one that hangs.
-        let _gone = self.orders.send(Order { op, address, verb, placed: self.placed.get(&ip).cloned() });
+        // Where the thread is gone, or has too much to do, the limit ends the operation as if it hung.
+        let _gone_or_full = self.orders.try_send(Order { op, address, verb, placed: self.placed.get(&ip).cloned() });
     }
 
     /// When the first limit ends.
@@ -198,7 +201,7 @@ mod tests {
     fn a_kernel_that_hangs_costs_no_more_than_the_limit_and_the_order_stays() {
         let mut poll = Poll::new().unwrap();
         let wake = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
-        let (go_on, hangs) = channel::<()>();
+        let (go_on, hangs) = sync_channel::<()>(2);
         let (hangs, orders) = (Mutex::new(hangs), Arc::new(Mutex::new(Vec::new())));
         let seen = Arc::clone(&orders);
         let mut addresses = Addresses::start(wake, None, move |order| {
