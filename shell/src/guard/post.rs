@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io;
 use std::mem::ManuallyDrop;
+use std::net::IpAddr;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -379,7 +380,8 @@ impl<'a> Watch<'a> {
         }
         let killed = self.end_scripts();
         let mut release = Release::new(std::mem::take(&mut self.held));
-        for (group, word, address) in release.addresses() {
+        let held = release.addresses();
+        for (group, word, address) in held.clone() {
             match vip::remove_address(&mut self.netlink, address) {
                 Ok(()) => release.is_down(group, &word),
                 Err(error) => {
@@ -397,6 +399,7 @@ impl<'a> Watch<'a> {
             format!("The daemon {what}: its addresses are removed ({} us), its scripts are stopped.", took.as_micros());
         self.log.line(Level::Crit, text);
         self.wait_for_killed(&killed);
+        let is_gone = verdict != Verdict::Stuck || self.see_off(&held);
         while !release.is_over() {
             self.drive(&mut release);
         }
@@ -410,7 +413,27 @@ impl<'a> Watch<'a> {
                 format!("Resource STOP failure ({word}): it may still run. The peers are not told. Reboot required!");
             self.log.line(Level::Crit, text);
         }
-        stuck.is_empty()
+        stuck.is_empty() && is_gone
+    }
+
+    /// Waits until a killed daemon is gone, and removes what the kernel was just adding for it: that may have come after we
+    /// looked. Whether it is gone; while it is not nobody may be told that nothing is left.
+    fn see_off(&mut self, held: &[(GroupId, String, IpAddr)]) -> bool {
+        let vanish = PollTimeout::try_from(VANISH).unwrap_or(PollTimeout::MAX);
+        if !has_ended(&self.post.daemon, vanish) {
+            self.log.line(
+                Level::Crit,
+                "The daemon was killed and does not vanish. The peers are not told. Reboot required!",
+            );
+            return false;
+        }
+        for (_, word, address) in held {
+            if let Err(error) = vip::remove_address(&mut self.netlink, *address) {
+                self.log.line(Level::Error, format!("{word}: {error}"));
+                return false;
+            }
+        }
+        true
     }
 
     /// Kills the scripts that the daemon had under way, so that none of them finishes a start after the stop.
