@@ -161,7 +161,7 @@ pub enum Action {
         until: Instant,
         /// When a watchdog must have reset the machine, unless all was released: peers take over right after.
         reset: Instant,
-        /// What to send on which medium.
+        /// What to send on which medium; nothing while it is not known what an earlier life left here.
         farewell: Arc<[(MediumId, Frame)]>,
     },
 }

@@ -100,6 +100,7 @@ pub enum Event {
     StopRetry { resource: String, attempt: u32 },
     StopFailed { resource: String, reboots: bool },
     FoundRunning { resource: String },
+    CutShort { resource: String },
     ResourceLost { resource: String, failures: u32, failure: Failure },
     Restarting { group: String, resource: String, restart: usize, of: usize },
     Cleaned { group: String, why: String },
@@ -409,6 +410,12 @@ impl Event {
             }
             Event::FoundRunning { resource } => {
                 write!(f, "{resource} runs here already, or may: it is stopped before anything is claimed")
+            }
+            Event::CutShort { resource } => {
+                write!(
+                    f,
+                    "{resource}: an earlier heartbeat did not see the end of its start or stop: it is stopped, unasked"
+                )
             }
             Event::ResourceLost { resource, failures: 1, failure } => {
                 write!(f, "{resource} ceased to run here: {failure}")

@@ -35,6 +35,7 @@
 //!         seed: [1; 32],
 //!         hostcache: Hostcache::default(),
 //!         longest_deadtime: Duration::ZERO,
+//!         cut_short: Vec::new(),
 //!     },
 //! );
 //!

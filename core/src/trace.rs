@@ -43,7 +43,7 @@ use serde::{Deserialize, Serialize};
 pub const MAGIC: [u8; 8] = *b"hbtrace\n";
 /// The version of format and state; a recording of another one is refused. It rises with every change of a field of
 /// [`Node`] or [`Input`]: `golden.trace` shows that it has to.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 /// The longest record in bytes: a full history of large messages.
 pub const RECORD_MAX: usize = 32 * 1024 * 1024;
 /// Length and checksum in front of a record.

@@ -68,6 +68,7 @@ impl Run {
             seed: [7; 32],
             hostcache: hb_core::config::Hostcache::default(),
             longest_deadtime: Duration::ZERO,
+            cut_short: Vec::new(),
         };
         let node = Node::new(config.clone(), boot);
         let twin = node.clone();

@@ -77,6 +77,7 @@ fn run(before: Files<'_>, old: &Config, after: Files<'_>, new: &Config) {
         seed: [7; 32],
         hostcache: hb_core::config::Hostcache::default(),
         longest_deadtime: Duration::ZERO,
+        cut_short: Vec::new(),
     };
     let mut node = Node::new(old.clone(), boot);
     let text = |name: &str, bytes: &[u8]| Text { name: name.to_owned(), bytes: bytes.to_vec() };

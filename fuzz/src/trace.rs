@@ -122,6 +122,7 @@ fn good() -> &'static [u8] {
                 seed: [7; 32],
                 hostcache: hb_core::config::Hostcache::default(),
                 longest_deadtime: Duration::ZERO,
+                cut_short: Vec::new(),
             },
         );
         for _ in 0..3 {

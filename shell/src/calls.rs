@@ -11,6 +11,7 @@ use hb_core::{Failure, Outcome, ResourceRun, Transcript, Verb};
 use crate::config::INIT_DIR;
 use crate::ocf;
 use crate::process::{End, Finished, ScriptRun};
+use crate::unfinished::Effort;
 
 /// The script of a call, by name where directories are searched for it, else by path.
 pub(crate) fn script_run(op: OpId, call: &ScriptCall, verb: Verb, limit: Duration) -> ScriptRun {
@@ -23,7 +24,10 @@ pub(crate) fn script_run(op: OpId, call: &ScriptCall, verb: Verb, limit: Duratio
             (agent, Vec::new(), ocf::variables(&root, provider, call))
         }
     };
-    ScriptRun { op, script, args, action: argument(&call.class, verb).to_owned(), env, limit }
+    let action = argument(&call.class, verb).to_owned();
+    let changes = matches!(verb, Verb::Start | Verb::Stop);
+    let effort = changes.then(|| Effort { resource: call.word.clone(), verb });
+    ScriptRun { op, script, args, action, env, limit, effort }
 }
 
 /// What the end of an operation's script means.

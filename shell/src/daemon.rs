@@ -21,7 +21,7 @@ use crate::net::announce::Announcer;
 use crate::net::netlink::Netlink;
 use crate::net::vip::{self, Presence};
 use crate::pid_file::{PidFile, PidFileError};
-use crate::process::Scripts;
+use crate::process::{Manner, Scripts};
 use crate::programs::Programs;
 use crate::realtime;
 use crate::recorder::{self, Recorder};
@@ -32,6 +32,7 @@ use crate::timer::Timer;
 use crate::transport::icmp::Icmp;
 use crate::transport::serial::Serial;
 use crate::transport::udp::Udp;
+use crate::unfinished;
 use anyhow::{Context as _, Result};
 use hb_core::config::clients::{CLIENT_GROUP, CLUSTER_USER};
 use hb_core::config::{Config, Facility, GenerationMethod, Hostcache, Plan, Resource, UuidFrom};
@@ -45,6 +46,7 @@ use nix::libc::{SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
 use std::fs::Permissions;
 use std::mem::ManuallyDrop;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -103,6 +105,11 @@ impl Options {
     /// Where scripts write messages.
     pub fn fifo(&self) -> PathBuf {
         self.state_dir.join("fifo")
+    }
+
+    /// Where starts and stops are noted that nobody has seen succeed.
+    pub fn unfinished(&self) -> PathBuf {
+        self.run_dir.join("scripts")
     }
 
     /// Where clients connect.
@@ -189,8 +196,7 @@ fn guard_surroundings<'a>(options: &Options, config: &'a Config, pid_file: PidFi
     guard::Surroundings {
         config,
         targets: targets(options, config),
-        directories: script_directories(options),
-        environment: script_environment(options, config),
+        manner: manner(options, config, None),
         realtime: is_realtime(options, config),
         pid_file,
     }
@@ -247,6 +253,7 @@ fn assemble(options: &Options, config: &Config, log: &Log, guard: Option<Guard>)
     let announcer = Announcer::open()
         .context("cannot open a packet socket to announce addresses (needs root or CAP_NET_RAW)")
         .map_err(unable(4))?;
+    let cut_short = unfinished::settle(&options.unfinished(), |word| is_script(config, word), log);
     remove_left_addresses(config, &mut netlink, log)?;
     let reports = guard.as_ref().map(Guard::reports);
     let open = || -> Result<_> {
@@ -263,7 +270,7 @@ fn assemble(options: &Options, config: &Config, log: &Log, guard: Option<Guard>)
         let files = Files::open(options.config_dir.clone(), options.node.clone(), options.manages, Arc::clone(&waker))?;
         let realtime = is_realtime(options, config).then_some(realtime::Priority(config.rtprio()));
         let addresses = Addresses::open(netlink, Arc::clone(&waker), realtime)?;
-        let scripts = Scripts::new(registry, token::SCRIPTS, waker, script_directories(options), environment, reports)?;
+        let scripts = Scripts::new(registry, token::SCRIPTS, waker, manner(options, config, reports))?;
         let path = options.control();
         let control = Control::open(&path, poll.registry(), token::CONTROL, token::CLIENTS)
             .with_context(|| format!("cannot listen at {}", path.display()))?;
@@ -273,7 +280,7 @@ fn assemble(options: &Options, config: &Config, log: &Log, guard: Option<Guard>)
     let (timer, signals, addresses, scripts, control, api, programs, files) = open().map_err(unable(1))?;
     let mut serial = Serial::new(config.media(), mio::Token(token::MEDIA.0 + udp.tokens()));
     serial.tend(clock::now(), poll.registry());
-    let boot = boot(options, config, log).map_err(unable(4))?;
+    let boot = boot(options, config, cut_short, log).map_err(unable(4))?;
     // After the state directory was made.
     let fifo = Fifo::open(&options.fifo(), poll.registry(), token::FIFO)
         .inspect_err(|error| {
@@ -362,8 +369,13 @@ fn targets(options: &Options, config: &Config) -> Targets {
     }
 }
 
-fn script_directories(options: &Options) -> Vec<PathBuf> {
-    vec![options.config_dir.join("resource.d"), INIT_DIR.into()]
+fn manner(options: &Options, config: &Config, reports: Option<Arc<OwnedFd>>) -> Manner {
+    Manner {
+        directories: vec![options.config_dir.join("resource.d"), INIT_DIR.into()],
+        environment: script_environment(options, config),
+        reports,
+        unfinished: Some(options.unfinished()),
+    }
 }
 
 fn script_environment(options: &Options, config: &Config) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
@@ -378,6 +390,11 @@ fn script_environment(options: &Options, config: &Config) -> Vec<(std::ffi::OsSt
         debug: options.debug.max(log.debug),
         configured: config.environment(),
     })
+}
+
+fn is_script(config: &Config, word: &str) -> bool {
+    let mut resources = config.groups().iter().flat_map(|group| &group.resources);
+    resources.any(|resource| matches!(resource, Resource::Script(_)) && resource.word() == word)
 }
 
 /// Addresses that an earlier life of ours left behind are removed before anybody hears that we hold nothing (scenario
@@ -411,7 +428,7 @@ fn remove_left_addresses(config: &Config, netlink: &mut Netlink, log: &Log) -> R
 }
 
 /// Identity and generation of this life; the generation is on disk before anybody can hear it (WIRE 8).
-fn boot(options: &Options, config: &Config, log: &Log) -> Result<Boot> {
+fn boot(options: &Options, config: &Config, cut_short: Vec<String>, log: &Log) -> Result<Boot> {
     let store = Store::open(&options.state_dir)?;
     let wall_clock = clock::wall();
     let generation = match config.generation_method() {
@@ -439,7 +456,7 @@ fn boot(options: &Options, config: &Config, log: &Log) -> Result<Boot> {
         hostcache
     };
     let (now, seed, longest_deadtime) = (clock::now(), random_bytes()?, store.longest_deadtime()?);
-    Ok(Boot { now, wall_clock, generation, uuid, seed, hostcache, longest_deadtime })
+    Ok(Boot { now, wall_clock, generation, uuid, seed, hostcache, longest_deadtime, cut_short })
 }
 
 impl Daemon {

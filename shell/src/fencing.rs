@@ -43,6 +43,7 @@ pub(crate) fn script_run(op: OpId, node: &str, device: &FenceDevice, limit: Dura
         action: node.to_owned(),
         env: vec![(PARAMETERS.to_owned(), parameters)],
         limit,
+        effort: None,
     }
 }
 
@@ -51,7 +52,15 @@ pub(crate) const ALARM_LIMIT: Duration = Duration::from_mins(1);
 
 /// The program that is told of a death: `PROGRAM dead NODE`.
 pub(crate) fn alarm(op: OpId, program: String, node: String) -> ScriptRun {
-    ScriptRun { op, script: program, args: vec!["dead".to_owned()], action: node, env: Vec::new(), limit: ALARM_LIMIT }
+    ScriptRun {
+        op,
+        script: program,
+        args: vec!["dead".to_owned()],
+        action: node,
+        env: Vec::new(),
+        limit: ALARM_LIMIT,
+        effort: None,
+    }
 }
 
 /// What a fence agent reads: its parameters for this node, a line each. `NODE:NAME=value` is for one node only.

@@ -18,12 +18,32 @@ use hb_core::ids::OpId;
 use nix::libc;
 
 use crate::sys;
+use crate::unfinished::{Effort, Note, Unfinished};
 
 /// How many starts may wait; the core has one operation per group under way and nobody has so many groups.
 const WAITING_MAX: usize = 1024;
 /// Variables by which systemd speaks to the daemon alone: a script that passes them on would speak in its name.
 pub(crate) const NOT_INHERITED: [&str; 6] =
     ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+
+/// How scripts are started.
+pub struct Manner {
+    /// Where they are looked for by name; the first directory that has one wins.
+    pub directories: Vec<PathBuf>,
+    /// Variables on top of our own.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The guard, to which each reports itself before it runs.
+    pub reports: Option<Arc<OwnedFd>>,
+    /// Where starts and stops are noted that nobody has seen succeed.
+    pub unfinished: Option<PathBuf>,
+}
+
+/// What the thread is told.
+enum Order {
+    Start(Start),
+    /// A start or stop of this resource has succeeded.
+    Succeeded(String),
+}
 
 /// A program to start.
 pub(crate) struct Start {
@@ -32,12 +52,16 @@ pub(crate) struct Start {
     pub(crate) program: String,
     pub(crate) arguments: Vec<String>,
     pub(crate) variables: Vec<(String, String)>,
+    /// What of a resource it does.
+    pub(crate) effort: Option<Effort>,
 }
 
 /// The answer to a [`Start`].
 pub(crate) struct Started {
     pub(crate) op: OpId,
     pub(crate) result: Result<Running, StartError>,
+    /// It could not be noted, for the first time since others could.
+    pub(crate) unnoted: Option<io::Error>,
 }
 
 /// A program that was started.
@@ -55,29 +79,31 @@ pub(crate) enum StartError {
 
 /// The loop's end of the thread.
 pub(crate) struct Launcher {
-    orders: SyncSender<Start>,
+    orders: SyncSender<Order>,
     answers: Receiver<Started>,
 }
 
 impl Launcher {
-    /// Starts the thread; `wake` is called after each answer. Each script reports itself to the guard, if there is one.
-    pub(crate) fn new(
-        directories: Vec<PathBuf>,
-        environment: Vec<(OsString, OsString)>,
-        wake: Arc<mio::Waker>,
-        reports: Option<Arc<OwnedFd>>,
-    ) -> io::Result<Launcher> {
+    /// Starts the thread; `wake` is called after each answer.
+    pub(crate) fn new(manner: Manner, wake: Arc<mio::Waker>) -> io::Result<Launcher> {
         // Ours are close-on-exec from birth; this is about what whoever started us has left open. A kernel older than
         // 5.11 does not know the call, and then scripts see those as they would without us.
         let _: io::Result<()> = sys::close_on_exec_from(3);
-        let (orders, incoming) = sync_channel::<Start>(WAITING_MAX);
+        let (orders, incoming) = sync_channel(WAITING_MAX);
         let (outgoing, answers) = sync_channel(WAITING_MAX);
         std::thread::Builder::new().name("launcher".into()).stack_size(256 * 1024).spawn(move || {
-            for start in incoming {
-                let op = start.op;
-                let result = launch(&directories, &environment, reports.as_ref(), &start);
-                if outgoing.send(Started { op, result }).is_err() || wake.wake().is_err() {
-                    return;
+            let unfinished = manner.unfinished.clone().map(Unfinished::new);
+            let mut thread = Thread { manner, unfinished, is_noting: true };
+            for order in incoming {
+                match order {
+                    Order::Start(start) => {
+                        if outgoing.send(thread.start(&start)).is_err() || wake.wake().is_err() {
+                            return;
+                        }
+                    }
+                    Order::Succeeded(resource) => {
+                        thread.unfinished.iter_mut().for_each(|unfinished| unfinished.succeeded(&resource));
+                    }
                 }
             }
         })?;
@@ -86,7 +112,12 @@ impl Launcher {
 
     /// Hands in an order; false if too many wait.
     pub(crate) fn order(&self, start: Start) -> bool {
-        self.orders.try_send(start).is_ok()
+        self.orders.try_send(Order::Start(start)).is_ok()
+    }
+
+    /// A start or stop of a resource has succeeded. Where that is lost it is stopped once too often.
+    pub(crate) fn succeeded(&self, resource: String) {
+        let _lost = self.orders.try_send(Order::Succeeded(resource));
     }
 
     /// The next answer, if there is one.
@@ -95,37 +126,74 @@ impl Launcher {
     }
 }
 
-fn launch(
-    directories: &[PathBuf],
-    environment: &[(OsString, OsString)],
-    reports: Option<&Arc<OwnedFd>>,
-    start: &Start,
-) -> Result<Running, StartError> {
-    let path = find(directories, &start.program).ok_or(StartError::NotFound)?;
-    let run = |program: &OsStr, first: Option<&Path>| {
+/// The thread's own.
+struct Thread {
+    manner: Manner,
+    unfinished: Option<Unfinished>,
+    /// Starts and stops could be noted so far.
+    is_noting: bool,
+}
+
+impl Thread {
+    fn start(&mut self, start: &Start) -> Started {
+        let op = start.op;
+        let Some(path) = find(&self.manner.directories, &start.program) else {
+            return Started { op, result: Err(StartError::NotFound), unnoted: None };
+        };
+        let (note, unnoted) = self.note(start);
+        let child = match self.spawn(start, path.as_os_str(), None, note.as_ref()) {
+            // No `#!` line: 3.0.6 calls scripts from a shell, which then reads the file itself.
+            Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => {
+                self.spawn(start, OsStr::new("/bin/sh"), Some(&path), note.as_ref())
+            }
+            result => result,
+        };
+        let result = match child {
+            Ok(child) => Ok(Running { path, child }),
+            Err(error) => Err(StartError::System(path, error)),
+        };
+        Started { op, result, unnoted }
+    }
+
+    /// Where a script has to write its number, if it does something; and why it is run without, if that is news. A stop must
+    /// never be refused, and without a start there is no service.
+    fn note(&mut self, start: &Start) -> (Option<Arc<Note>>, Option<io::Error>) {
+        let Some((unfinished, effort)) = self.unfinished.as_mut().zip(start.effort.as_ref()) else {
+            return (None, None);
+        };
+        match unfinished.begin(effort) {
+            Ok(note) => {
+                self.is_noting = true;
+                (Some(Arc::new(note)), None)
+            }
+            Err(error) => (None, std::mem::replace(&mut self.is_noting, false).then_some(error)),
+        }
+    }
+
+    fn spawn(
+        &self,
+        start: &Start,
+        program: &OsStr,
+        first: Option<&Path>,
+        note: Option<&Arc<Note>>,
+    ) -> io::Result<Child> {
         let mut command = Command::new(program);
         command.args(first).args(&start.arguments);
         for name in NOT_INHERITED {
             command.env_remove(name);
         }
-        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        command.envs(self.manner.environment.iter().map(|(name, value)| (name, value)));
         command.envs(start.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own, so that a time limit ends what the script has started too.
         command.process_group(0);
-        if let Some(guard) = reports {
+        if let Some(guard) = &self.manner.reports {
             sys::report_start(&mut command, Arc::clone(guard), start.op);
         }
+        if let Some(note) = note {
+            sys::note_start(&mut command, Arc::clone(note));
+        }
         command.spawn()
-    };
-    let child = match run(path.as_os_str(), None) {
-        // No `#!` line: 3.0.6 calls scripts from a shell, which then reads the file itself.
-        Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => run(OsStr::new("/bin/sh"), Some(&path)),
-        result => result,
-    };
-    match child {
-        Ok(child) => Ok(Running { path, child }),
-        Err(error) => Err(StartError::System(path, error)),
     }
 }
 

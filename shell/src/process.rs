@@ -13,11 +13,8 @@
 //! - output beyond [`OUTPUT_MAX`] is read and its beginning forgotten.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ffi::OsString;
 use std::io::{self, Read as _};
-use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +28,9 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use slab::Slab;
 
+pub use crate::launcher::Manner;
 use crate::launcher::{Launcher, Running, Start, StartError, Started};
+use crate::unfinished::Effort;
 
 /// How much of each output stream is kept, counted from its end; status words and error messages are far shorter.
 pub const OUTPUT_MAX: usize = 16 * 1024;
@@ -57,6 +56,8 @@ pub struct ScriptRun {
     pub env: Vec<(String, String)>,
     /// How long it may take.
     pub limit: Duration,
+    /// What of a resource it does, if that is to be noted until it has succeeded.
+    pub effort: Option<Effort>,
 }
 
 /// News about a script.
@@ -66,6 +67,8 @@ pub enum News {
     Started(OpId, String),
     /// It is over.
     Finished(Finished),
+    /// Starts and stops cannot be noted, and go on without; said once.
+    Unnoted(String),
 }
 
 /// The end of a script.
@@ -128,6 +131,7 @@ struct Script {
     until: Instant,
     ordered: Instant,
     line: String,
+    effort: Option<Effort>,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
@@ -141,20 +145,12 @@ enum Stage {
 }
 
 impl Scripts {
-    /// Prepares to run scripts from `directories`, with `environment` on top of our own.
+    /// Prepares to run scripts in that manner.
     ///
     /// Output arrives under tokens from `first_token` up, without end; `wake` wakes the loop for [`Scripts::on_wake`].
-    /// Every script reports to `reports` before it runs, if that is given ([`guard`](crate::guard)).
-    pub fn new(
-        registry: Registry,
-        first_token: Token,
-        wake: Arc<mio::Waker>,
-        directories: Vec<PathBuf>,
-        environment: Vec<(OsString, OsString)>,
-        reports: Option<Arc<OwnedFd>>,
-    ) -> io::Result<Scripts> {
+    pub fn new(registry: Registry, first_token: Token, wake: Arc<mio::Waker>, manner: Manner) -> io::Result<Scripts> {
         Ok(Scripts {
-            launcher: Launcher::new(directories, environment, wake, reports)?,
+            launcher: Launcher::new(manner, wake)?,
             registry,
             first_token: first_token.0,
             pipes: Slab::new(),
@@ -175,11 +171,12 @@ impl Scripts {
             until: now.plus(run.limit),
             ordered: now,
             line: arguments.join(" "),
+            effort: run.effort.clone(),
             stdout: Vec::new(),
             stderr: Vec::new(),
         };
         self.running.insert(run.op, script);
-        let start = Start { op: run.op, program: run.script, arguments, variables: run.env };
+        let start = Start { op: run.op, program: run.script, arguments, variables: run.env, effort: run.effort };
         if !self.launcher.order(start) {
             self.finish(now, run.op, End::NotStarted("too many scripts wait to be started".into()));
         }
@@ -187,7 +184,8 @@ impl Scripts {
 
     /// Takes what the launcher has started; to be called when the waker woke the loop.
     pub fn on_wake(&mut self, now: Instant) {
-        while let Some(Started { op, result }) = self.launcher.answer() {
+        while let Some(Started { op, result, unnoted }) = self.launcher.answer() {
+            self.news.extend(unnoted.map(|error| News::Unnoted(error.to_string())));
             match result {
                 Ok(running) => self.on_started(now, op, running),
                 Err(StartError::NotFound) => self.finish(now, op, End::NotFound),
@@ -310,6 +308,9 @@ impl Scripts {
 
     fn finish(&mut self, now: Instant, op: OpId, end: End) {
         let Some(mut script) = self.running.remove(&op) else { return };
+        if let (End::Exited(0), Some(effort)) = (&end, script.effort.take()) {
+            self.launcher.succeeded(effort.resource);
+        }
         let pipes: Vec<usize> = self.pipes.iter().filter(|(_, pipe)| pipe.op == op).map(|(key, _)| key).collect();
         for key in pipes {
             match self.pipes[key].read(Some(&mut script), READ_PER_TURN) {

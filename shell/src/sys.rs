@@ -14,7 +14,11 @@ use std::sync::Arc;
 
 use hb_core::ids::OpId;
 use nix::libc;
+use nix::sys::uio::pwrite;
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{ForkResult, Gid, Uid};
+
+use crate::unfinished::Note;
 
 /// Splits the process in two (fork(2)).
 ///
@@ -229,6 +233,21 @@ pub(crate) fn report_start(command: &mut Command, guard: Arc<OwnedFd>, op: OpId)
             let packet = crate::guard::started(op, libc::getpid().cast_unsigned());
             let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
             libc::send(guard.as_raw_fd(), packet.as_ptr().cast(), packet.len(), flags);
+            Ok(())
+        });
+    }
+}
+
+/// Makes the process that `command` starts write its number into a note, before it becomes the program.
+pub(crate) fn note_start(command: &mut Command, note: Arc<Note>) {
+    // SAFETY: between fork and exec the closure makes three system calls, formats two integers into an array and allocates
+    // nothing; the descriptor is open as long as the closure owns it.
+    unsafe {
+        command.pre_exec(move || {
+            let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map_err(io::Error::from)?;
+            let mut buffer = [0; 48];
+            let line = crate::unfinished::line(&mut buffer, libc::getpid().cast_unsigned(), now.into());
+            pwrite(&note.file, line, note.at).map_err(io::Error::from)?;
             Ok(())
         });
     }

@@ -9,7 +9,7 @@ use hb_core::config::hostcache::{self, Hostcache};
 use hb_core::ids::{Generation, NodeUuid, OpId};
 use hb_core::time::Instant;
 use hb_core::{Boot, Outcome, StateFile};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// The generation before the first life: any number will do that is not small.
@@ -49,9 +49,15 @@ pub(crate) struct Host {
     pub(crate) late_turns: u64,
     /// What its daemon left with the guard; it outlives the daemon.
     pub(crate) entrusted: Option<Entrusted>,
+    /// Resources of which the guard knows that they may be up here.
+    pub(crate) held: BTreeSet<usize>,
     /// The guard brings down what the daemon left, and a start waits for it.
     pub(crate) is_releasing: bool,
     pub(crate) start_waits: bool,
+    /// Scripts whose start or stop was begun, and that no daemon or guard has seen succeed since: in the run directory.
+    pub(crate) unseen: BTreeSet<String>,
+    /// Resources whose start or stop was cut short half-way: what is up of them no status tells.
+    pub(crate) half: BTreeSet<usize>,
     number: usize,
 }
 
@@ -112,8 +118,11 @@ impl Host {
             reread: None,
             late_turns: 0,
             entrusted: None,
+            held: BTreeSet::new(),
             is_releasing: false,
             start_waits: false,
+            unseen: BTreeSet::new(),
+            half: BTreeSet::new(),
             number,
         }
     }
@@ -138,9 +147,11 @@ impl Host {
             longest_deadtime: Duration::from_millis(
                 files.get(&StateFile::Deadtime).and_then(|text| text.trim().parse().ok()).unwrap_or_default(),
             ),
+            cut_short: self.unseen.iter().cloned().collect(),
         };
         self.engine = Some(Engine::new(self.plan.kind, self.plan.config.clone(), boot));
         self.has_daemon = true;
+        self.held.clear();
         self.schedule = Schedule::Runs;
     }
 
@@ -182,6 +193,9 @@ impl Host {
         self.end();
         self.entrusted = None;
         (self.is_releasing, self.start_waits) = (false, false);
+        self.held.clear();
+        self.unseen.clear();
+        self.half.clear();
         self.clock.restart(now, first_reading(self.number));
         self.disk.written = self.disk.durable.clone();
         self.disk.lies = false;

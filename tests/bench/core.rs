@@ -137,6 +137,7 @@ fn steady() -> Result<Steady> {
         seed: [number; 32],
         hostcache: hb_core::config::Hostcache::default(),
         longest_deadtime: Duration::ZERO,
+        cut_short: Vec::new(),
     };
     let mut nodes = [Node::new(config("h1")?, boot(1)), Node::new(config("h2")?, boot(2))];
     // Each hears the other at once, until both have settled.

@@ -93,6 +93,7 @@ impl Cluster {
                 seed: [number; 32],
                 hostcache: hb_core::config::Hostcache::default(),
                 longest_deadtime: Duration::ZERO,
+                cut_short: Vec::new(),
             };
             cluster.nodes.push(Node::new(config, boot));
         }

@@ -18,6 +18,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("guard::a_killed_daemon_is_a_planned_move", killed),
     ("guard::a_stuck_daemon_is_killed_and_released_before_its_dead_time", stuck),
     ("guard::a_start_under_way_never_ends_after_the_stop", start_under_way),
+    ("guard::a_start_that_outlives_both_is_ended_and_undone_by_the_next_daemon", left_under_way),
+    ("guard::a_daemon_that_dies_before_it_knows_what_runs_is_not_seen_off", unsure),
     ("guard::what_cannot_be_stopped_is_never_given_up", unstoppable),
     ("guard::a_watchdog_is_fed_and_disarmed_and_left_alone_when_it_must_bite", watchdog),
     ("guard::an_orderly_stop_needs_no_guard", orderly),
@@ -142,6 +144,58 @@ fn start_under_way() -> Outcome {
     std::thread::sleep(Duration::from_millis(3500));
     ensure!(calls(&testbed, 0) == ["Slow start", "Slow stop"], "the start went on: {:?}", calls(&testbed, 0));
     ensure!(!testbed.directory(0).join("Slow-up").exists());
+    Ok(Completion::Completed)
+}
+
+fn left_under_way() -> Outcome {
+    let mut setup = with_deadtime(LONG);
+    setup.haresources = "h1 Slow\n".into();
+    // The first start on its home only; what it has done by then its status denies.
+    let slow = "[ $HA_CURHOST = h1 ] && [ $last = start ] && [ ! -e once ] && { touch once half; sleep 5; echo late >> calls; }\n\
+                [ $last = stop ] && rm -f half";
+    let mut testbed = started(setup, |testbed| script(testbed, "Slow", slow))?;
+    let directory = testbed.directory(0).join("run/scripts");
+    let noted = || std::fs::read_dir(&directory).map_or(0, Iterator::count);
+    testbed.wait_until("the start is under way", PATIENCE, |testbed| testbed.directory(0).join("half").exists())?;
+    ensure!(noted() == 1, "{} notes", noted());
+    testbed.kill_all(0)?;
+    testbed.start(0)?;
+    testbed.wait_for_log(
+        0,
+        &[
+            "Slow start: still under way from an earlier heartbeat: killed",
+            "Slow: an earlier heartbeat did not see the end of its start or stop: it is stopped, unasked",
+        ],
+        PATIENCE,
+    )?;
+    testbed.wait_until("it runs once", PATIENCE, |testbed| {
+        let up = |which| testbed.directory(which).join("Slow-up").exists();
+        up(0) != up(1)
+    })?;
+    ensure!(calls(&testbed, 0)[..2] == ["Slow start", "Slow stop"], "{:?}", calls(&testbed, 0));
+    std::thread::sleep(Duration::from_millis(5500));
+    ensure!(!calls(&testbed, 0).contains(&"late".to_owned()), "the start went on: {:?}", calls(&testbed, 0));
+    ensure!(!testbed.directory(0).join("half").exists());
+    ensure!(noted() == 0, "{} notes are left", noted());
+    Ok(Completion::Completed)
+}
+
+fn unsure() -> Outcome {
+    let mut setup = with_deadtime(LONG);
+    setup.haresources = "h1 Left\n".into();
+    let slow = "[ $HA_CURHOST = h1 ] && [ $last = status ] && { touch asked; sleep 20; }";
+    let mut testbed = Testbed::new(setup)?;
+    script(&testbed, "Left", slow)?;
+    std::fs::write(testbed.directory(0).join("Left-up"), "")?;
+    testbed.start(1)?;
+    testbed.start(0)?;
+    testbed.wait_until("h1 looks around", PATIENCE, |testbed| testbed.directory(0).join("asked").exists())?;
+    testbed.wait_for_log(1, &["Status update for node h1: status active"], PATIENCE)?;
+    testbed.kill(0)?;
+    testbed.wait_for_log(0, &["The daemon died before it knew what an earlier heartbeat left here"], PATIENCE)?;
+    std::thread::sleep(Duration::from_secs(1));
+    ensure!(calls(&testbed, 1).is_empty(), "it is still up on h1: {:?}", calls(&testbed, 1));
+    ensure!(!testbed.log(1).contains("Received shutdown notice from 'h1'."), "{}", testbed.log(1));
     Ok(Completion::Completed)
 }
 

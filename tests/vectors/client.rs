@@ -163,6 +163,7 @@ impl Lab {
                 seed: [7; 32],
                 hostcache: hb_core::config::Hostcache::default(),
                 longest_deadtime: Duration::ZERO,
+                cut_short: Vec::new(),
             };
             lab.nodes[which] = Some(Node::new(reading.config.expect("a good configuration"), boot));
             let number = |name: &str, number: u32| (name.to_owned(), number);

@@ -9,8 +9,8 @@ impl Event {
     pub fn level(&self) -> Level {
         use Event::{
             Acquired, Acquiring, AllReleased, BothOwn, Changed, Cleaned, ClientJoined, ClientLeft, ClientRefused,
-            ClientSilenced, ClientsHeard, CommunicationUp, DeadTimeCapped, DeadTimeLong, Decision, Dialect, Dropped,
-            Fence, ForeignOp, FoundRunning, Generation, GivenUp, GivingUpGroup, GroupsDiffer, ImpossibleAck,
+            ClientSilenced, ClientsHeard, CommunicationUp, CutShort, DeadTimeCapped, DeadTimeLong, Decision, Dialect,
+            Dropped, Fence, ForeignOp, FoundRunning, Generation, GivenUp, GivingUpGroup, GroupsDiffer, ImpossibleAck,
             LateHeartbeat, Link, LocalStatus, Lost, Medium, Membership, NoAnswerToStarting, NoIpfail, NoNodeList,
             NoStonith, NodeDead, NodeListDiffers, NodeStatus, NothingMissing, OpFailed, Ownership, ProgramBuiltIn,
             ProgramEnded, ProgramFatal, ProgramRespawns, ProgramStarts, ProgramTooFast, Ran, Released, Releasing,
@@ -81,6 +81,7 @@ impl Event {
             | StopRetry { .. }
             | OpFailed { verb: "status" | "monitor", .. }
             | FoundRunning { .. }
+            | CutShort { .. }
             | Restarting { .. }
             | ClientRefused { .. }
             | ClientSilenced { .. }

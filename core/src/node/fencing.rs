@@ -144,7 +144,13 @@ impl Node {
             return;
         }
         let Some(shot) = self.shot.take_if(|shot| shot.op == op) else {
-            return self.executor.on_done(&mut context!(self), op, outcome, said);
+            let was_probing = self.executor.is_probing();
+            self.executor.on_done(&mut context!(self), op, outcome, said);
+            if was_probing && !self.executor.is_probing() {
+                // From here on there is a farewell.
+                self.entrust();
+            }
+            return;
         };
         let (node, took) = (self.name(shot.node), self.now.since(shot.began));
         if shot.ceased {

@@ -21,6 +21,8 @@ impl Node {
     pub(super) fn boot(&mut self) {
         self.report(Event::Generation(self.boot.generation));
         self.deadlines.set(Timer::StartGrace, self.started.plus(START_GRACE_LASTS));
+        // Before a first heartbeat leaves word with the guard, which is another one while this is under way.
+        self.executor.probe(&mut context!(self), &self.boot.cut_short);
         self.send_status();
         self.enter(Lifecycle::Joining(Join::Listening));
         self.send_status();
@@ -34,7 +36,6 @@ impl Node {
             self.deadlines.set(Timer::Autojoin, self.started.plus(self.initdead()));
         }
         self.begin_keeping_members();
-        self.executor.probe(&mut context!(self));
         self.go_on_joining();
     }
 

@@ -79,6 +79,7 @@ use crate::resource::native::{Ledger, Reach};
 use crate::rng::Lanes;
 use crate::time::{Instant, UnixTime};
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -101,6 +102,9 @@ pub struct Boot {
     /// The longest dead time that others announced in an earlier life, where that was longer than `initdead` (OWNERSHIP 2);
     /// zero if it was not.
     pub longest_deadtime: Duration,
+    /// Resources, as haresources writes them, whose last start or stop nobody saw succeed: an earlier life began it. How much
+    /// of them is up no `status` can tell.
+    pub cut_short: Vec<String>,
 }
 
 /// One member of the cluster: a function from (state, time, one input) to (state, actions).

@@ -136,6 +136,7 @@ impl Pair {
             seed: [[3; 32], [4; 32]][which],
             hostcache: crate::config::Hostcache::default(),
             longest_deadtime: Duration::ZERO,
+            cut_short: Vec::new(),
         };
         self.nodes[which] = Some(Node::new(self.configs[which].clone(), boot));
         self.step(which, Input::Wake);
@@ -181,7 +182,8 @@ impl Pair {
                 Action::Exit(_) => self.exits += 1,
                 Action::FireArp { .. } => self.arps.push(which),
                 Action::Entrust { until, reset, farewell } => {
-                    self.entrusted[which] = Some((Guarded { until, reset }, farewell[0].1.clone()));
+                    let farewell = farewell.first().map(|(_, frame)| frame.clone());
+                    self.entrusted[which] = farewell.map(|farewell| (Guarded { until, reset }, farewell));
                 }
                 Action::Send { .. } | Action::ArmTimer { .. } => {}
                 action => self.clients.push((which, action)),

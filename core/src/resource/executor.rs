@@ -168,10 +168,10 @@ impl Executor {
     }
 
     /// Finds out what of each group runs here and stops it; to be called once, when the node starts (CLUSTER k.6,
-    /// scenarios S10 and F15).
-    pub(crate) fn probe(&mut self, cx: &mut Context<'_>) {
+    /// scenarios S10 and F15). What was `cut_short` is stopped whatever it would say.
+    pub(crate) fn probe(&mut self, cx: &mut Context<'_>, cut_short: &[String]) {
         for (group, queue) in (0..).map(GroupId).zip(&mut self.queues) {
-            queue.probe(cx, &Place::of(cx.config, group), &mut self.last_op);
+            queue.probe(cx, &Place::of(cx.config, group), cut_short, &mut self.last_op);
         }
     }
 

@@ -80,6 +80,7 @@ fn node(name: &str, number: u8, now: Instant) -> Node {
         seed: [number; 32],
         hostcache: crate::config::Hostcache::default(),
         longest_deadtime: Duration::ZERO,
+        cut_short: Vec::new(),
     };
     Node::new(config(name), boot)
 }

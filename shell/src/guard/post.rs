@@ -1,13 +1,11 @@
 //! The guard's own process: it listens, and acts once.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::net::IpAddr;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +17,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use nix::errno::Errno;
 use nix::libc::{SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::Signal;
 use nix::sys::socket::{MsgFlags, recv};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use signal_hook_mio::v1_0::Signals;
@@ -33,11 +30,11 @@ use crate::log::{Log, Targets};
 use crate::net::netlink::Netlink;
 use crate::net::vip;
 use crate::pid_file::PidFile;
-use crate::process::{News, Scripts};
+use crate::process::{Manner, News, Scripts};
 use crate::timer::Timer;
 use crate::transport::serial::Serial;
 use crate::transport::udp::Udp;
-use crate::{clock, realtime, sys};
+use crate::{clock, orphans, realtime, sys};
 
 /// What the process is called: `killall heartbeat` does not mean it, and a daemon that starts knows it by that.
 pub(crate) const NAME: &str = "heartbeat-guard";
@@ -58,8 +55,6 @@ const WORD_MAX: usize = 128 * 1024;
 const LATE: Duration = Duration::from_millis(100);
 /// ... and gives the daemon so long to speak; what a late wake means is the core's business.
 const MERCY: Duration = Duration::from_millis(300);
-/// How long processes that were killed may take to vanish; the system may be writing what they had open.
-const VANISH: Duration = Duration::from_secs(2);
 /// A datagram may be lost, and nobody answers for the dead: so the farewell is said this long apart.
 const REPEATS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(150)];
 /// How long a serial line may take for one message.
@@ -76,8 +71,8 @@ pub(crate) struct Post {
 pub(crate) struct Surroundings<'a> {
     pub(crate) config: &'a Config,
     pub(crate) targets: Targets,
-    pub(crate) directories: Vec<PathBuf>,
-    pub(crate) environment: Vec<(OsString, OsString)>,
+    /// How it stops scripts.
+    pub(crate) manner: Manner,
     pub(crate) realtime: bool,
     pub(crate) pid_file: PidFile,
 }
@@ -125,7 +120,7 @@ impl Post {
     pub(crate) fn keep(self, from: Surroundings<'_>) -> u8 {
         let pid_file = from.pid_file;
         let (config, targets, realtime) = (from.config, from.targets, from.realtime);
-        let mut watch = match Watch::begin(self, config, &targets, from.directories, from.environment) {
+        let mut watch = match Watch::begin(self, config, &targets, from.manner) {
             Ok(watch) => watch,
             Err(error) => {
                 eprintln!("heartbeat: no guard: {error}");
@@ -161,13 +156,7 @@ impl Post {
 }
 
 impl<'a> Watch<'a> {
-    fn begin(
-        post: Post,
-        config: &'a Config,
-        targets: &Targets,
-        directories: Vec<PathBuf>,
-        environment: Vec<(OsString, OsString)>,
-    ) -> io::Result<Watch<'a>> {
+    fn begin(post: Post, config: &'a Config, targets: &Targets, manner: Manner) -> io::Result<Watch<'a>> {
         let poll = Poll::new()?;
         // Caught, not ignored: what is ignored would be ignored by scripts as well.
         let deaf = [SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
@@ -189,7 +178,7 @@ impl<'a> Watch<'a> {
         poll.registry().register(&mut SourceFd(&socket), token::SOCKET, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(poll.registry(), token::LAUNCHER)?);
         let registry = poll.registry().try_clone()?;
-        let scripts = Scripts::new(registry, token::SCRIPTS, waker, directories, environment, None)?;
+        let scripts = Scripts::new(registry, token::SCRIPTS, waker, manner)?;
         Ok(Watch {
             post,
             config,
@@ -398,7 +387,9 @@ impl<'a> Watch<'a> {
         let text =
             format!("The daemon {what}: its addresses are removed ({} us), its scripts are stopped.", took.as_micros());
         self.log.line(Level::Crit, text);
-        self.wait_for_killed(&killed);
+        for _script in orphans::wait_for(&killed) {
+            self.log.line(Level::Error, "a script that was killed does not vanish");
+        }
         let is_gone = verdict != Verdict::Stuck || self.see_off(&held);
         while !release.is_over() {
             self.drive(&mut release);
@@ -419,8 +410,7 @@ impl<'a> Watch<'a> {
     /// Waits until a killed daemon is gone, and removes what the kernel was just adding for it: that may have come after we
     /// looked. Whether it is gone; while it is not nobody may be told that nothing is left.
     fn see_off(&mut self, held: &[(GroupId, String, IpAddr)]) -> bool {
-        let vanish = PollTimeout::try_from(VANISH).unwrap_or(PollTimeout::MAX);
-        if !has_ended(&self.post.daemon, vanish) {
+        if !orphans::wait_for([&self.post.daemon]).is_empty() {
             self.log.line(
                 Level::Crit,
                 "The daemon was killed and does not vanish. The peers are not told. Reboot required!",
@@ -438,25 +428,8 @@ impl<'a> Watch<'a> {
 
     /// Kills the scripts that the daemon had under way, so that none of them finishes a start after the stop.
     fn end_scripts(&mut self) -> Vec<OwnedFd> {
-        let mut killed = Vec::new();
-        for (group, process) in std::mem::take(&mut self.running).into_values() {
-            // Only while it lives is the number certainly its own; what it left behind when it ended is a service.
-            if sys::signal_process(&process, 0).is_ok() && !has_ended(&process, PollTimeout::ZERO) {
-                let _nobody: nix::Result<()> = killpg(group, Signal::SIGKILL);
-                killed.push(process);
-            }
-        }
-        killed
-    }
-
-    fn wait_for_killed(&self, killed: &[OwnedFd]) {
-        let end = clock::now().plus(VANISH);
-        for process in killed {
-            let rest = end.since(clock::now());
-            if !has_ended(process, PollTimeout::try_from(rest).unwrap_or(PollTimeout::ZERO)) {
-                self.log.line(Level::Error, "a script that was killed does not vanish");
-            }
-        }
+        let running = std::mem::take(&mut self.running).into_values();
+        running.filter(|(group, script)| orphans::kill(*group, script)).map(|(_, script)| script).collect()
     }
 
     fn drive(&mut self, release: &mut Release) {
@@ -488,6 +461,7 @@ impl<'a> Watch<'a> {
         self.scripts.on_time(now);
         while let Some(news) = self.scripts.next_news() {
             match news {
+                News::Unnoted(why) => self.log.line(Level::Warn, why),
                 News::Started(_, line) => self.log.line(Level::Info, format!("Running {line}")),
                 News::Finished(finished) => {
                     let Some((class, verb, limit)) = release.order(finished.op) else { continue };
@@ -511,6 +485,11 @@ impl<'a> Watch<'a> {
     /// Tells the peers what an orderly stop would have told them.
     fn say_farewell(&mut self) {
         let Some(renewal) = self.renewal.take() else { return };
+        if renewal.farewell.is_empty() {
+            let text =
+                "The daemon died before it knew what an earlier heartbeat left here. The other nodes are not told.";
+            return self.log.line(Level::Warn, text);
+        }
         let mut serial = Serial::new(self.config.media(), token::SERIAL);
         serial.tend(clock::now(), self.poll.registry());
         for pause in REPEATS {
@@ -531,17 +510,6 @@ impl<'a> Watch<'a> {
         while !serial.is_idle() && clock::now() < end {
             // It ignores tokens that are not its own.
             self.wait(end).into_iter().for_each(|token| serial.on_event(token));
-        }
-    }
-}
-
-/// Whether a process has ended, or does within the time.
-fn has_ended(process: &OwnedFd, patience: PollTimeout) -> bool {
-    let mut one = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-    loop {
-        match poll(&mut one, patience) {
-            Err(Errno::EINTR) => {}
-            result => return result.is_ok_and(|count| count > 0),
         }
     }
 }

@@ -11,8 +11,11 @@ use std::time::Duration;
 
 impl Machine {
     pub(super) fn run_resource(&mut self, op: OpId, run: ResourceRun) {
-        // Before anything of it is up, so that it can be undone whatever becomes of us.
-        if run.verb == Verb::Start && self.parts.guard.as_mut().is_some_and(|guard| !guard.hold(&run)) {
+        // Before anything of it is up, so that it can be undone whatever becomes of us. Of what is stopped now something may
+        // be up that an earlier life has started.
+        let changes = matches!(run.verb, Verb::Start | Verb::Stop);
+        let is_held = !changes || self.parts.guard.as_mut().is_none_or(|guard| guard.hold(&run));
+        if run.verb == Verb::Start && !is_held {
             self.note_guard();
             let failure = Failure::Machine("the guard, which would undo it, does not answer".into());
             return self.inputs.push_back(Input::OpDone {
@@ -70,6 +73,11 @@ impl Machine {
 
     pub(super) fn on_news(&mut self, news: News) {
         match news {
+            News::Unnoted(why) => {
+                let text =
+                    "if this daemon and its guard are killed together, the next will not know what was under way";
+                self.line(Level::Error, format!("{why}: {text}"));
+            }
             News::Started(op, line) => {
                 // Monitors run all the time; what matters of them is what they find.
                 let is_monitor = self.running.get(&op).is_some_and(|run| run.verb == Verb::Monitor);

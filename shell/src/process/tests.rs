@@ -21,15 +21,20 @@ impl Loop {
         let mut signals = Signals::new([Signal::SIGCHLD as i32]).unwrap();
         poll.registry().register(&mut signals, CHILD, Interest::READABLE).unwrap();
         let wake = Arc::new(mio::Waker::new(poll.registry(), WAKE).unwrap());
-        let environment = vec![("HA_TEST".into(), "from us".into())];
+        let manner = Manner {
+            directories: vec!["/bin".into()],
+            environment: vec![("HA_TEST".into(), "from us".into())],
+            reports: None,
+            unfinished: None,
+        };
         let registry = poll.registry().try_clone().unwrap();
-        let scripts = Scripts::new(registry, FIRST, wake, vec!["/bin".into()], environment, None).unwrap();
+        let scripts = Scripts::new(registry, FIRST, wake, manner).unwrap();
         Loop { poll, signals, scripts }
     }
 
     fn shell(&mut self, op: u64, limit: Duration, script: &str) {
         let (args, action) = (vec!["-c".into()], script.into());
-        let run = ScriptRun { op: OpId(op), script: "sh".into(), args, action, env: vec![], limit };
+        let run = ScriptRun { op: OpId(op), script: "sh".into(), args, action, env: vec![], limit, effort: None };
         self.scripts.run(clock::now(), run);
     }
 
@@ -108,6 +113,7 @@ fn a_missing_script_is_an_end_too() {
         action: "start".into(),
         env: vec![],
         limit: Duration::from_secs(20),
+        effort: None,
     };
     turn.scripts.run(clock::now(), run);
     assert_eq!(turn.finished().end, End::NotFound);
@@ -125,7 +131,7 @@ fn a_script_that_cannot_run_says_why() {
         let limit = Duration::from_secs(20);
         turn.scripts.run(
             clock::now(),
-            ScriptRun { op: OpId(1), script, args: vec![], action: "start".into(), env: vec![], limit },
+            ScriptRun { op: OpId(1), script, args: vec![], action: "start".into(), env: vec![], limit, effort: None },
         );
         let end = format!("{:?}", turn.finished().end);
         assert!(end.starts_with(expected), "{mode:o}: {end}");

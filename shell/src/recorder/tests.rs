@@ -56,6 +56,7 @@ impl Scene {
                 seed: [1; 32],
                 hostcache: hb_core::config::Hostcache::default(),
                 longest_deadtime: Duration::ZERO,
+                cut_short: Vec::new(),
             },
         );
         let targets = Targets { logfile: Some(directory.join("log")), ..Targets::default() };

@@ -214,6 +214,7 @@ impl Cluster {
             seed: [number; 32],
             hostcache: hb_core::config::Hostcache::default(),
             longest_deadtime: Duration::ZERO,
+            cut_short: Vec::new(),
         };
         machine.node = Some(Arc::new(Node::new(setting.configs[host].clone(), boot)));
         self.step(setting, host, Input::Wake, watch)

@@ -20,7 +20,7 @@ scenarios! {
     "I1", "I2", "I2-on", "I3", "I4", "I5", "I6", "I7", "I8", "I9",
     "N1", "N2", "N3", "N3-legacy", "N3-off", "N4", "N4-off", "N5", "N6", "N7", "N7-legacy", "N8", "N9", "N10",
     "N11", "N12", "N13",
-    "both-overslept", "by-hand", "deaf-newcomer", "guard-stuck", "guard-waits", "heard-again", "heard-by-another",
+    "both-overslept", "by-hand", "cut-short", "deaf-newcomer", "guard-stuck", "guard-unsure", "guard-waits", "heard-again", "heard-by-another",
     "hopeless-takeover", "ipfail-classic", "ipfail-three", "late-request", "later", "lost-release", "monitor-gives-up",
     "new-key", "overslept-at-start", "ping-target", "reference-address", "restart-unheard", "serial-noise",
     "silence-is-no-proof", "slow-line", "start-fails-quietly", "status-unknown", "stuck-twice", "three-shooters",

@@ -72,14 +72,14 @@ impl World {
         }
         let text = format!("the guard of {} takes away what its daemon left", self.hosts[host].name);
         self.note(|| What::Device(host, text));
-        // Starts under way are ended, too.
-        self.operations.retain(|(of, ..), _| *of != host);
+        self.cut_short(host);
         let addresses: Vec<usize> = self.ground.address_resources().collect();
-        for resource in addresses {
+        let held = |resource: &usize| self.hosts[host].held.contains(resource);
+        for resource in addresses.into_iter().filter(held).collect::<Vec<_>>() {
             self.set_running(host, resource, None);
         }
-        let scripts = (0..self.ground.resource_count()).filter(|resource| self.ground.runs(host, *resource));
-        let takes = scripts
+        let takes = self
+            .to_stop(host)
             .map(|resource| match self.stop_quirk(host, resource) {
                 Some(How::Takes(time)) => time,
                 Some(How::Fails | How::Misreports) | None => SCRIPT_OP,
@@ -94,15 +94,14 @@ impl World {
             return;
         }
         let mut is_clean = true;
-        for resource in 0..self.ground.resource_count() {
-            if !self.ground.runs(host, resource) {
-                continue;
-            }
+        for resource in self.to_stop(host).collect::<Vec<_>>() {
             self.ground.call(host);
             if self.stop_quirk(host, resource) == Some(How::Fails) {
                 is_clean = false;
             } else {
                 self.set_running(host, resource, None);
+                let word = self.ground.word(resource).to_owned();
+                self.hosts[host].unseen.remove(&word);
             }
         }
         let entrusted = self.hosts[host].entrusted.take().filter(|_| is_clean);
@@ -130,6 +129,11 @@ impl World {
         if std::mem::take(&mut self.hosts[host].start_waits) {
             self.start(host);
         }
+    }
+
+    /// The scripts that the guard knows of, as far as they do something; what else runs is not its business.
+    fn to_stop(&self, host: usize) -> impl Iterator<Item = usize> {
+        self.hosts[host].held.iter().copied().filter(move |resource| self.ground.runs(host, *resource))
     }
 
     fn stop_quirk(&self, host: usize, resource: usize) -> Option<How> {

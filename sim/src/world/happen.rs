@@ -91,6 +91,10 @@ impl World {
         for resource in left {
             self.set_running(host, resource, None);
         }
+        if self.hosts[host].plan.kind == EngineKind::Ours {
+            // And ends the scripts.
+            self.cut_short(host);
+        }
         if let Some(config) = self.hosts[host].reread.take() {
             self.plan.hosts[host].config = config.clone();
             self.hosts[host].plan.config = config;

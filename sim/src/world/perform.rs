@@ -180,6 +180,12 @@ impl World {
         if !matches!(run.verb, Verb::Status | Verb::Monitor) {
             self.ground.call(host);
         }
+        if let (Verb::Start | Verb::Stop, Some(resource)) = (run.verb, self.ground.resource(run.resource.word())) {
+            self.hosts[host].held.insert(resource);
+        }
+        if is_noted(&run) {
+            self.hosts[host].unseen.insert(run.resource.word().to_owned());
+        }
         let life = self.hosts[host].life;
         self.queue.push(Reverse((self.now.plus(takes), Due::Done { host, life, op })));
         self.operations.insert((host, life, op), run);
@@ -211,7 +217,7 @@ impl World {
             (_, Some(How::Takes(time))) if time > run.limit => {
                 Outcome::Failed(Failure::TimedOut(u32::try_from(run.limit.as_secs()).unwrap_or(u32::MAX)))
             }
-            (Verb::Status | Verb::Monitor, _) if self.ground.runs(host, resource) => Outcome::Running,
+            (Verb::Status | Verb::Monitor, _) if self.confesses(host, resource) => Outcome::Running,
             (Verb::Status | Verb::Monitor, _) => Outcome::NotRunning,
             (verb @ (Verb::Start | Verb::Stop), quirk) => {
                 self.set_running(host, resource, (verb == Verb::Start).then_some(life));
@@ -219,12 +225,37 @@ impl World {
             }
         };
         if self.hosts[host].life == life && self.hosts[host].engine.is_some() {
+            match (run.verb, &outcome) {
+                (Verb::Stop, Outcome::Done) => drop(self.hosts[host].held.remove(&resource)),
+                (Verb::Status, Outcome::Running) => drop(self.hosts[host].held.insert(resource)),
+                _ => {}
+            }
+            if is_noted(&run) && outcome == Outcome::Done {
+                self.hosts[host].unseen.remove(run.resource.word());
+            }
             self.give_result(host, op, outcome);
+        }
+    }
+
+    /// Whether a resource runs and its status says so.
+    fn confesses(&self, host: usize, resource: usize) -> bool {
+        self.ground.runs(host, resource) && !self.hosts[host].half.contains(&resource)
+    }
+
+    /// All scripts of a host are killed. A start or stop that was under way has done its harm, and its status will deny that.
+    pub(super) fn cut_short(&mut self, host: usize) {
+        let ended = self.operations.extract_if(.., |(of, ..), _| *of == host);
+        let ended: Vec<(u64, ResourceRun)> = ended.map(|((_, life, _), run)| (life, run)).collect();
+        for (life, run) in ended.into_iter().filter(|(_, run)| is_noted(run)) {
+            let resource = self.ground.resource(run.resource.word()).unwrap_or_default();
+            self.set_running(host, resource, Some(life));
+            self.hosts[host].half.insert(resource);
         }
     }
 
     /// Changes the truth about a resource, and says so.
     pub(super) fn set_running(&mut self, host: usize, resource: usize, by: Option<u64>) {
+        self.hosts[host].half.remove(&resource);
         let (before, runs) = (self.ground.history().len(), by.is_some());
         if self.ground.set_running(self.now, host, resource, by) {
             let word = self.ground.word(resource).to_owned();
@@ -244,6 +275,11 @@ impl World {
             self.recording.add(at, What::Share(host, group, share));
         }
     }
+}
+
+/// Whether the run directory has a note of it until it was seen to succeed.
+fn is_noted(run: &ResourceRun) -> bool {
+    matches!((&run.resource, run.verb), (Resource::Script(_), Verb::Start | Verb::Stop))
 }
 
 /// A copy with something wrong.

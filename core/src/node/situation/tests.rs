@@ -74,6 +74,7 @@ impl Driven {
             seed: [3; 32],
             hostcache: crate::config::Hostcache::default(),
             longest_deadtime: Duration::ZERO,
+            cut_short: Vec::new(),
         };
         let node = Node::new(config.clone(), boot);
         let (peer_life, peer_seq) = (origin.peer_generation, origin.peer_seq);

@@ -114,3 +114,21 @@ fn without_resources_nothing_is_left_with_anybody() {
     pair.run(secs(20));
     assert!(pair.entrusted[0].is_none());
 }
+
+#[test]
+fn while_nobody_knows_what_an_earlier_life_left_there_is_no_farewell() {
+    let mut pair = Pair::new("off");
+    // It runs already and cannot be stopped.
+    pair.stop[0] = Outcome::Failed(Failure::ExitCode(1));
+    pair.boot(0);
+    assert!(pair.entrusted[0].is_none(), "not with the first heartbeat either");
+    pair.boot(1);
+    pair.run(secs(5));
+    assert_eq!((pair.entrusted[0].is_none(), pair.entrusted[1].is_none()), (true, false));
+    pair.stop[0] = Outcome::Done;
+    for _ in 0..2000 {
+        pair.run(millis(1));
+        assert_eq!(pair.entrusted[0].is_none(), pair.nodes[0].as_ref().unwrap().executor.is_probing());
+    }
+    assert!(pair.entrusted[0].is_some());
+}

@@ -59,6 +59,7 @@ impl Crowd {
                 deleted: hostcache::parse(file(StateFile::Delhostcache).as_bytes()).0,
             },
             longest_deadtime: Duration::from_millis(file(StateFile::Deadtime).trim().parse().unwrap_or_default()),
+            cut_short: Vec::new(),
         };
         self.nodes[which] = Some(Node::new(config, boot));
         self.step(which, Input::Wake);

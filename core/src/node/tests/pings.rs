@@ -26,6 +26,7 @@ impl Pinger {
             seed: [3; 32],
             hostcache: crate::config::Hostcache::default(),
             longest_deadtime: Duration::ZERO,
+            cut_short: Vec::new(),
         };
         let node = Node::new(config("h1", PINGS, ""), boot);
         let mut pinger = Pinger { node, now, alive, log: Vec::new(), sent: Vec::new() };

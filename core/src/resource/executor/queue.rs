@@ -191,13 +191,20 @@ impl Queue {
         self.drive(cx, place, last_op);
     }
 
-    /// Asks every resource whether it runs here.
-    pub(super) fn probe(&mut self, cx: &mut Context<'_>, place: &Place<'_>, last_op: &mut OpId) {
+    /// Asks every resource whether it runs here, but for those that could not know.
+    pub(super) fn probe(&mut self, cx: &mut Context<'_>, place: &Place<'_>, cut_short: &[String], last_op: &mut OpId) {
         if self.state != State::Stopped || !self.ops.is_empty() {
             return;
         }
         self.enter(cx, place, State::Probing);
-        self.ask(cx, place, |_| true, last_op);
+        let is_cut_short = |resource: &Resource| cut_short.iter().any(|word| word == resource.word());
+        self.ask(cx, place, |resource| !is_cut_short(resource), last_op);
+        for (resource, answer) in place.resources.iter().zip(&mut self.answers) {
+            if is_cut_short(resource) {
+                cx.report(Event::CutShort { resource: resource.to_string() });
+                *answer = Answer::Runs;
+            }
+        }
         self.drive(cx, place, last_op);
     }
 
@@ -316,7 +323,7 @@ impl Queue {
         self.ops.iter().all(|op| op.asks)
     }
 
-    fn ask(&mut self, cx: &mut Context<'_>, place: &Place<'_>, whom: fn(&Resource) -> bool, last_op: &mut OpId) {
+    fn ask(&mut self, cx: &mut Context<'_>, place: &Place<'_>, whom: impl Fn(&Resource) -> bool, last_op: &mut OpId) {
         self.answers.clear();
         self.answers.resize(place.resources.len(), Answer::Unasked);
         for (at, resource) in place.resources.iter().enumerate().filter(|(_, resource)| whom(resource)) {

@@ -189,7 +189,7 @@ fn who_is_not_wanted_any_more_while_it_is_asked_is_stopped_as_far_as_it_runs() {
 #[test]
 fn at_the_start_of_the_node_what_runs_is_stopped_from_right_to_left_and_the_rest_left_alone() {
     let mut bench = Bench::new("");
-    bench.act(Executor::probe);
+    bench.act(|executor, cx| executor.probe(cx, &[]));
     assert_eq!(bench.taken(), ["10.0.0.1/24/eth0 status", "Tst::A status", "Tst::B status", "Web status"]);
     bench.end("Web status", Outcome::NotRunning);
     assert_eq!((bench.executor.doing(WEB), bench.executor.doing(A)), (Doing::Stopped, Doing::Probing));
@@ -204,9 +204,24 @@ fn at_the_start_of_the_node_what_runs_is_stopped_from_right_to_left_and_the_rest
 }
 
 #[test]
+fn what_an_earlier_life_did_not_see_end_is_stopped_without_being_asked() {
+    let mut bench = Bench::new("");
+    let cut_short = ["Tst::B".to_string(), "Tst".to_string(), "Web".to_string()];
+    bench.act(|executor, cx| executor.probe(cx, &cut_short));
+    assert_eq!(bench.taken(), ["10.0.0.1/24/eth0 status", "Tst::A status", "Web stop"]);
+    bench.has_logged("Tst::B: an earlier heartbeat did not see the end of its start or stop");
+    bench.end("10.0.0.1/24/eth0 status", Outcome::NotRunning);
+    bench.end("Tst::A status", Outcome::NotRunning);
+    bench.end("Tst::B stop", Outcome::Done);
+    bench.end("Web stop", Outcome::Done);
+    assert_eq!((bench.executor.is_probing(), bench.begun.len()), (false, 0));
+    assert_eq!((bench.executor.doing(A), bench.executor.doing(WEB)), (Doing::Stopped, Doing::Stopped));
+}
+
+#[test]
 fn what_cannot_be_told_at_the_start_of_the_node_is_stopped_and_what_cannot_be_stopped_is_stuck() {
     let mut bench = Bench::new("stop_retries 1\n");
-    bench.act(Executor::probe);
+    bench.act(|executor, cx| executor.probe(cx, &[]));
     bench.end("Web status", Outcome::Failed(Failure::TimedOut(60)));
     assert_eq!(bench.taken().pop().as_deref(), Some("Web stop"));
     bench.end("Web stop", FAILED);
@@ -220,7 +235,7 @@ fn what_cannot_be_told_at_the_start_of_the_node_is_stopped_and_what_cannot_be_st
 #[test]
 fn a_wish_that_comes_while_the_node_looks_around_is_obeyed_afterwards() {
     let mut bench = Bench::new("");
-    bench.act(Executor::probe);
+    bench.act(|executor, cx| executor.probe(cx, &[]));
     bench.want(WEB, true);
     assert_eq!(bench.executor.doing(WEB), Doing::Probing);
     bench.end("Web status", Outcome::NotRunning);
