@@ -101,6 +101,7 @@ pub enum Event {
     StopFailed { resource: String, reboots: bool },
     FoundRunning { resource: String },
     CutShort { resource: String },
+    NetworkBack { resource: String },
     ResourceLost { resource: String, failures: u32, failure: Failure },
     Restarting { group: String, resource: String, restart: usize, of: usize },
     Cleaned { group: String, why: String },
@@ -411,6 +412,7 @@ impl Event {
             Event::FoundRunning { resource } => {
                 write!(f, "{resource} runs here already, or may: it is stopped before anything is claimed")
             }
+            Event::NetworkBack { resource } => write!(f, "{resource}: its network is back: it is announced again"),
             Event::CutShort { resource } => {
                 write!(
                     f,

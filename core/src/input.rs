@@ -7,6 +7,7 @@ use crate::time::UnixTime;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use core::net::IpAddr;
 
 /// One thing that happened; [`Node::handle`](crate::Node::handle) takes exactly one at a time.
 #[derive(Clone, Debug)]
@@ -90,6 +91,11 @@ pub enum Input<'a> {
         program: ProgramId,
         /// How.
         end: ProgramEnd,
+    },
+    /// The network of an address that was put up here is back: while it was away nobody could hear where the address is.
+    NetworkBack {
+        /// Which; one that is not up now is nobody's concern.
+        address: IpAddr,
     },
 }
 

@@ -7,6 +7,7 @@
 //! Operations are done one after the other, in the order they were asked for, so that a stop never overtakes the start
 //! that it undoes. Each is told as soon as it is done: of fifty groups that move, each is missed for a moment only.
 
+use crate::net::cables::Back;
 use crate::net::netlink::Netlink;
 use crate::net::vip::{self, Placed, Presence, VipError};
 use crate::realtime;
@@ -137,6 +138,15 @@ impl Addresses {
         let run = self.under_way.remove(&late)?.run;
         let seconds = u32::try_from(run.limit.as_secs()).unwrap_or(u32::MAX);
         Some((late, run, Outcome::Failed(Failure::TimedOut(seconds))))
+    }
+
+    /// The addresses here that may be reached again, now that this is back.
+    pub(crate) fn behind<'a>(&'a self, back: &'a Back) -> impl Iterator<Item = IpAddr> + 'a {
+        let is_behind = move |placed: &&Placed| match back {
+            Back::Interface(link) => placed.link == *link,
+            Back::Anything => true,
+        };
+        self.placed.values().filter(is_behind).map(|placed| placed.address)
     }
 
     /// Where an address is that was put up here.

@@ -18,6 +18,7 @@ use crate::keeper::Keeper;
 use crate::log::{Log, Targets};
 use crate::machine::{Machine, Parts, token};
 use crate::net::announce::Announcer;
+use crate::net::cables::Cables;
 use crate::net::netlink::Netlink;
 use crate::net::vip::{self, Presence};
 use crate::pid_file::{PidFile, PidFileError};
@@ -270,14 +271,17 @@ fn assemble(options: &Options, config: &Config, log: &Log, guard: Option<Guard>)
         let files = Files::open(options.config_dir.clone(), options.node.clone(), options.manages, Arc::clone(&waker))?;
         let realtime = is_realtime(options, config).then_some(realtime::Priority(config.rtprio()));
         let addresses = Addresses::open(netlink, Arc::clone(&waker), realtime)?;
+        let cables = Cables::watch(Arc::clone(&waker))
+            .inspect_err(|error| log.line(Level::Warn, format!("interfaces that come back go unnoticed: {error}")))
+            .ok();
         let scripts = Scripts::new(registry, token::SCRIPTS, waker, manner(options, config, reports))?;
         let path = options.control();
         let control = Control::open(&path, poll.registry(), token::CONTROL, token::CLIENTS)
             .with_context(|| format!("cannot listen at {}", path.display()))?;
         let api = Api::new(options.api(), poll.registry().try_clone()?, token::API, token::API_CLIENTS);
-        Ok((timer, signals, addresses, scripts, control, api, programs, files))
+        Ok((timer, signals, addresses, cables, scripts, control, api, programs, files))
     };
-    let (timer, signals, addresses, scripts, control, api, programs, files) = open().map_err(unable(1))?;
+    let (timer, signals, addresses, cables, scripts, control, api, programs, files) = open().map_err(unable(1))?;
     let mut serial = Serial::new(config.media(), mio::Token(token::MEDIA.0 + udp.tokens()));
     serial.tend(clock::now(), poll.registry());
     let boot = boot(options, config, cut_short, log).map_err(unable(4))?;
@@ -301,6 +305,7 @@ fn assemble(options: &Options, config: &Config, log: &Log, guard: Option<Guard>)
         icmp,
         serial,
         addresses,
+        cables,
         announcer,
         scripts,
         control,

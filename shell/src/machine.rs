@@ -18,6 +18,7 @@ use crate::guard::Guard;
 use crate::keeper::Keeper;
 use crate::log::{Log, Targets};
 use crate::net::announce::Announcer;
+use crate::net::cables::Cables;
 use crate::process::Scripts;
 use crate::programs::Programs;
 use crate::reboot;
@@ -82,6 +83,7 @@ pub(crate) struct Parts {
     pub(crate) icmp: Icmp,
     pub(crate) serial: Serial,
     pub(crate) addresses: Addresses,
+    pub(crate) cables: Option<Cables>,
     pub(crate) announcer: Announcer,
     pub(crate) scripts: Scripts,
     pub(crate) control: Control,
@@ -229,6 +231,10 @@ impl Machine {
         while let Some((op, run, outcome)) = self.parts.addresses.next(now) {
             self.tell_guard(&run, &outcome);
             self.inputs.push_back(Input::OpDone { op, outcome, said: Transcript::default() });
+        }
+        while let Some(back) = self.parts.cables.as_ref().and_then(Cables::next) {
+            let addresses = self.parts.addresses.behind(&back);
+            self.inputs.extend(addresses.map(|address| Input::NetworkBack { address }));
         }
         while let Some(news) = self.parts.scripts.next_news() {
             self.on_news(news);

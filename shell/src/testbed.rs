@@ -174,6 +174,12 @@ impl Testbed {
         Ok(self.lab.set_joined(cable, joined)?)
     }
 
+    /// Pulls a cable, or puts it back: the machine sees the signal go and come.
+    pub fn set_signal(&mut self, which: usize, net: Net, signal: bool) -> Result<()> {
+        let cable = self.seat(which)?.cables[net as usize];
+        Ok(self.lab.set_signal(cable, signal)?)
+    }
+
     /// The machine of a node.
     pub fn machine(&self, which: usize) -> Result<&Machine> {
         Ok(&self.seat(which)?.machine)

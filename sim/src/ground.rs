@@ -370,6 +370,13 @@ impl Ground {
         interfaces.into_iter()
     }
 
+    /// The addresses that a host has behind an interface.
+    pub(crate) fn addresses_on(&self, host: usize, interface: &str) -> impl Iterator<Item = IpAddr> {
+        let up = self.resources.iter().enumerate().filter(move |(at, _)| self.runs(host, *at));
+        let placed = up.filter_map(|(_, resource)| resource.address.as_ref());
+        placed.filter(move |(_, behind)| behind == interface).map(|(address, _)| *address)
+    }
+
     /// The groups that have an address.
     pub fn groups_of(&self, address: IpAddr) -> impl Iterator<Item = usize> {
         let client = self.clients.iter().find(|client| client.address == address);

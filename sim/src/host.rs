@@ -10,6 +10,7 @@ use hb_core::ids::{Generation, NodeUuid, OpId};
 use hb_core::time::Instant;
 use hb_core::{Boot, Outcome, StateFile};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// The generation before the first life: any number will do that is not small.
@@ -47,6 +48,8 @@ pub(crate) struct Host {
     pub(crate) reread: Option<Config>,
     /// Turns of the daemon that began late, for their luck.
     pub(crate) late_turns: u64,
+    /// Interfaces on which it sees no signal.
+    pub(crate) dark: BTreeSet<String>,
     /// What its daemon left with the guard; it outlives the daemon.
     pub(crate) entrusted: Option<Entrusted>,
     /// Resources of which the guard knows that they may be up here.
@@ -78,6 +81,8 @@ pub(crate) enum Schedule {
 pub(crate) struct Waiting {
     pub(crate) frames: VecDeque<Travelling>,
     pub(crate) results: VecDeque<(OpId, Outcome)>,
+    /// Addresses whose network came back.
+    pub(crate) networks: VecDeque<IpAddr>,
 }
 
 /// What a daemon has written.
@@ -117,6 +122,7 @@ impl Host {
             looks: 0,
             reread: None,
             late_turns: 0,
+            dark: BTreeSet::new(),
             entrusted: None,
             held: BTreeSet::new(),
             is_releasing: false,

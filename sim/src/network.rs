@@ -271,6 +271,12 @@ impl Network {
         self.mute.contains(&cable) || self.deaf.contains(&cable)
     }
 
+    /// Whether the machine sees a signal on a cable: one that fails in one direction looks whole from there.
+    pub(crate) fn has_signal(&self, host: usize, interface: &str) -> bool {
+        let cable = (host, interface.to_owned());
+        !(self.mute.contains(&cable) && self.deaf.contains(&cable))
+    }
+
     /// How long a serial line is busy with so many bytes; `None` if the medium is none.
     pub(crate) fn line_time(&self, from: usize, medium: MediumId, bytes: usize) -> Option<Duration> {
         self.ports[from].get(medium.index())?.reach.rate()?;

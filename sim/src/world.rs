@@ -407,6 +407,9 @@ impl World {
         while let Some((op, outcome)) = self.hosts[host].waiting.results.pop_front() {
             self.step(host, Input::OpDone { op, outcome, said: Transcript::default() });
         }
+        while let Some(address) = self.hosts[host].waiting.networks.pop_front() {
+            self.step(host, Input::NetworkBack { address });
+        }
         self.rearm(host);
         if self.hosts[host].wakes_at <= self.now {
             self.step(host, Input::Wake);

@@ -12,10 +12,12 @@ use hb_shell::net::announce::Announcer;
 use hb_shell::net::echo::Probe;
 use hb_shell::net::namespace::Machine;
 use hb_shell::net::vip::{self, Placed};
+use hb_shell::testbed::{Net, VIRTUAL_ADDRESS};
 use libtest_mimic::Completion;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, socket};
 
 use crate::Test;
+use crate::daemons::{self, settled, setup};
 use crate::scene::{Outcome, PATIENCE, Scene, eventually, vip};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -23,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("announcements::a_neighbour_follows_an_arp_reply", || follows_arp(ArpKind::Reply)),
     ("announcements::a_neighbour_follows_an_ipv6_advertisement", follows_advertisement),
     ("announcements::an_interface_that_is_down_is_an_error_and_not_a_wait", down),
+    ("announcements::what_nobody_heard_is_announced_when_the_network_is_back", network_back),
 ];
 
 fn take(machine: &Machine, address: &str) -> anyhow::Result<Placed> {
@@ -105,5 +108,32 @@ fn down() -> Outcome {
     scene.h1.netlink()?.set_up(placed.link, false)?;
     let outcome = announcer.announce(&placed, placed.mac.context("eth0 has one")?, ArpKind::Request);
     ensure!(outcome.is_err_and(|error| error.raw_os_error() == Some(nix::libc::ENETDOWN)));
+    Ok(Completion::Completed)
+}
+
+fn network_back() -> Outcome {
+    let mut testbed = settled(setup(false))?;
+    testbed.set_signal(1, Net::Service, false)?;
+    testbed.stop(0)?;
+    testbed.wait_until("h2 serves nobody", daemons::PATIENCE, |testbed| testbed.has_address(1))?;
+    // What it announces it announces for five seconds.
+    std::thread::sleep(Duration::from_secs(6));
+    let ears = testbed.client().run(|| {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)
+    })?;
+    testbed.set_signal(1, Net::Service, true)?;
+    testbed.wait_for_log(1, &["its network is back: it is announced again"], daemons::PATIENCE)?;
+    let IpAddr::V4(address) = VIRTUAL_ADDRESS else { unreachable!() };
+    eventually("the client hears where it is", || {
+        let mut frame = [0; 2048];
+        while let Ok(length) = recv(ears.as_raw_fd(), &mut frame, MsgFlags::empty()) {
+            // ARP, and who sends it.
+            if frame[..length].get(12..14) == Some(&[8, 6]) && frame.get(28..32) == Some(&address.octets()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    })?;
     Ok(Completion::Completed)
 }

@@ -175,8 +175,9 @@ impl Machines {
         for (interface, wire) in &self.wires {
             let cable = self.lab.plug(&machine, interface, wire.network(host), &[wire.address(host + 1)?])?;
             self.seats[host].cables.insert(interface.clone(), cable);
+            let is_for_clients = self.is_for_clients(interface);
             if self.seats[host].cut.contains(interface) {
-                self.lab.set_joined(cable, false)?;
+                plug(&mut self.lab, cable, false, is_for_clients)?;
             }
         }
         let home = self.seats[host].home.clone();
@@ -350,7 +351,8 @@ impl Machines {
 
     // ---- cables
 
-    /// Pulls a cable without a sign, or puts it back; those of all media if none is named.
+    /// Pulls a cable, or puts it back; those of all media if none is named. The signal goes and comes only where nothing but
+    /// clients is behind: after it is back packets pass up to two seconds later.
     pub(crate) fn set_cut(&mut self, host: usize, interface: Option<&str>, cut: bool) -> Result<()> {
         let interfaces: BTreeSet<String> = match interface {
             Some(interface) => BTreeSet::from([interface.to_owned()]),
@@ -358,8 +360,9 @@ impl Machines {
             None => self.wires.keys().cloned().collect(),
         };
         for interface in interfaces {
+            let is_for_clients = self.is_for_clients(&interface);
             if let Some(cable) = self.seats[host].cables.get(&interface) {
-                self.lab.set_joined(*cable, !cut)?;
+                plug(&mut self.lab, *cable, !cut, is_for_clients)?;
             }
             if cut {
                 self.seats[host].cut.insert(interface)
@@ -368,6 +371,12 @@ impl Machines {
             };
         }
         Ok(())
+    }
+
+    /// Whether nothing but clients is behind an interface.
+    fn is_for_clients(&self, interface: &str) -> bool {
+        let is_medium = self.media.iter().any(|media| media.contains(interface));
+        !is_medium && !self.targets.values().any(|behind| behind == interface)
     }
 
     /// What is lost in the relay of an interface; in all relays if none is named.
@@ -438,4 +447,9 @@ fn subnet(plan: &Plan, interface: &str) -> String {
     let number: u32 = interface.trim_start_matches(char::is_alphabetic).parse().unwrap_or(99);
     let usual = if interface == SERVICE { "10.77.0".to_owned() } else { format!("10.{}.0", 80 + number) };
     of_target.unwrap_or(usual)
+}
+
+/// Pulls a cable, or puts it back, with or without a sign.
+fn plug(lab: &mut Lab, cable: Cable, through: bool, signal: bool) -> std::io::Result<()> {
+    if signal { lab.set_signal(cable, through) } else { lab.set_joined(cable, through) }
 }

@@ -11,10 +11,10 @@ impl Event {
             Acquired, Acquiring, AllReleased, BothOwn, Changed, Cleaned, ClientJoined, ClientLeft, ClientRefused,
             ClientSilenced, ClientsHeard, CommunicationUp, CutShort, DeadTimeCapped, DeadTimeLong, Decision, Dialect,
             Dropped, Fence, ForeignOp, FoundRunning, Generation, GivenUp, GivingUpGroup, GroupsDiffer, ImpossibleAck,
-            LateHeartbeat, Link, LocalStatus, Lost, Medium, Membership, NoAnswerToStarting, NoIpfail, NoNodeList,
-            NoStonith, NodeDead, NodeListDiffers, NodeStatus, NothingMissing, OpFailed, Ownership, ProgramBuiltIn,
-            ProgramEnded, ProgramFatal, ProgramRespawns, ProgramStarts, ProgramTooFast, Ran, Released, Releasing,
-            ReloadWithoutKeys, Reloaded, ResourceLost, Restart, Restarting, ReturnAfterPartition, Running,
+            LateHeartbeat, Link, LocalStatus, Lost, Medium, Membership, NetworkBack, NoAnswerToStarting, NoIpfail,
+            NoNodeList, NoStonith, NodeDead, NodeListDiffers, NodeStatus, NothingMissing, OpFailed, Ownership,
+            ProgramBuiltIn, ProgramEnded, ProgramFatal, ProgramRespawns, ProgramStarts, ProgramTooFast, Ran, Released,
+            Releasing, ReloadWithoutKeys, Reloaded, ResourceLost, Restart, Restarting, ReturnAfterPartition, Running,
             ShutdownBegins, ShutdownComplete, ShutdownNotice, StandbyAcquired, StandbyAnswered, StandbyAsked,
             StandbyCancelled, StandbyIgnored, StandbyReleased, StandbyTaken, StartedOver, StopFailed, StopRetry,
             Stranger, TakeoverAsked, WokeLate,
@@ -28,6 +28,7 @@ impl Event {
             | Reloaded { .. }
             | ShutdownBegins { .. }
             | AllReleased
+            | NetworkBack { .. }
             | ShutdownComplete { .. }
             | Link { .. }
             | NodeStatus { .. }

@@ -281,6 +281,7 @@ impl Node {
             Input::Fifo { bytes } => self.on_fifo(bytes),
             Input::Reload(reload) => self.on_reload(&reload),
             Input::ProgramEnded { program, end } => self.on_program_ended(program, &end),
+            Input::NetworkBack { address } => self.executor.announce_address(&mut context!(self), address),
         }
         self.decide();
         self.mind_the_door();

@@ -34,6 +34,7 @@ use crate::time::Instant;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::IpAddr;
 
 /// What is done with a group here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -214,6 +215,22 @@ impl Executor {
         for resource in place.resources.iter().take(up) {
             if let Resource::Address(address) = resource {
                 self.announcements.begin(cx, group, address);
+            }
+        }
+    }
+
+    /// Announces an address that is up here once more: nobody heard it before.
+    pub(crate) fn announce_address(&mut self, cx: &mut Context<'_>, address: IpAddr) {
+        for (group, queue) in (0..).map(GroupId).zip(&self.queues) {
+            let place = Place::of(cx.config, group);
+            let mut up = place.resources.iter().take(queue.up(place.resources.len()));
+            let found = up.find_map(|resource| match resource {
+                Resource::Address(one) if one.address == address => Some(one),
+                _ => None,
+            });
+            if let Some(found) = found {
+                cx.report(Event::NetworkBack { resource: found.word.clone() });
+                return self.announcements.begin(cx, group, found);
             }
         }
     }

@@ -30,7 +30,7 @@ use hb_core::arp::Mac;
 /// How long one answer may take; the kernel gives it while we send, so that this is only ever reached on a bug of somebody.
 pub const TIMEOUT: Duration = Duration::from_secs(1);
 /// The largest part of a dump that the kernel writes at once.
-const ANSWER_MAX: usize = 32 * 1024;
+pub(super) const ANSWER_MAX: usize = 32 * 1024;
 
 /// An open channel to the kernel.
 pub struct Netlink {
@@ -195,12 +195,8 @@ impl Netlink {
                     other => break other?,
                 }
             };
-            let mut rest = self.answer.get(..length).ok_or_else(|| invalid("an answer is too long"))?;
-            while !rest.is_empty() {
-                let packet = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(invalid)?;
-                // Messages begin at multiples of four bytes.
-                let taken = (packet.header.length as usize).next_multiple_of(4).max(4);
-                rest = rest.get(taken..).unwrap_or_default();
+            for packet in packets(self.answer.get(..length).ok_or_else(|| invalid("an answer is too long"))?) {
+                let packet = packet?;
                 if packet.header.sequence_number != self.sequence {
                     continue;
                 }
@@ -220,6 +216,20 @@ impl std::fmt::Debug for Netlink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Netlink").field("sequence", &self.sequence).finish_non_exhaustive()
     }
+}
+
+/// The messages of which a packet of the kernel consists.
+pub(super) fn packets(mut rest: &[u8]) -> impl Iterator<Item = io::Result<NetlinkMessage<RouteNetlinkMessage>>> {
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let packet = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(invalid);
+        // Messages begin at multiples of four bytes; behind one that is none nothing is found.
+        let length = packet.as_ref().map_or(usize::MAX, |packet| packet.header.length as usize);
+        rest = rest.get(length.checked_next_multiple_of(4).unwrap_or(usize::MAX).max(4)..).unwrap_or_default();
+        Some(packet)
+    })
 }
 
 fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
@@ -260,7 +270,7 @@ fn address_message(address: &Address) -> AddressMessage {
     message
 }
 
-fn link_of(message: RouteNetlinkMessage) -> Option<Link> {
+pub(super) fn link_of(message: RouteNetlinkMessage) -> Option<Link> {
     let RouteNetlinkMessage::NewLink(message) = message else { return None };
     let flags = message.header.flags;
     let mut link = Link {

@@ -19,8 +19,9 @@ const SOON: Duration = Duration::from_secs(3);
 pub struct Announced {
     /// By address: who has it alone, since when, and whether that was judged already.
     sole: Vec<Option<(usize, Instant, bool)>>,
-    /// Hosts that have not announced an address, by its position, since they stood still with their clocks, or were cut off
-    /// from clients: they cannot know that another host had it meanwhile, or that nobody heard them, unless they hear of it.
+    /// Hosts that have not announced an address, by its position, since they stood still with their clocks, or had a cable that
+    /// failed in one direction: they cannot know that another host had it meanwhile, or that nobody heard them, unless they
+    /// hear of it.
     unaware: BTreeSet<(usize, usize)>,
 }
 
@@ -40,7 +41,7 @@ impl Check for Announced {
             return;
         }
         match fact {
-            Fact::Happened(Event::Freeze(host)) => {
+            Fact::Happened(Event::Freeze(host) | Event::Deafen(host, _) | Event::Mute(host, _)) => {
                 self.unaware.extend((0..moment.ground.addresses().count()).map(|at| (*host, at)));
             }
             Fact::Announced(host, address) if moment.ground.is_address_reachable(*host, *address) => {
@@ -61,7 +62,6 @@ impl Check for Announced {
             let sole = owners.next().filter(|_| owners.next().is_none());
             // Who cannot be reached cannot announce; who was, and had announced, need not do it again.
             let Some(host) = sole.filter(|host| moment.ground.is_address_reachable(*host, address)) else {
-                self.unaware.extend(sole.map(|host| (host, at)));
                 self.sole[at] = None;
                 continue;
             };

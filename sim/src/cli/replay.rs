@@ -208,6 +208,7 @@ fn input_text(input: &Input<'_>) -> Option<String> {
         Input::ApiClosed { client, why } => Some(format!("API client {} is gone: {why:?}", client.0)),
         Input::Fifo { bytes } => Some(format!("FIFO: {}", message_text(bytes))),
         Input::Reload(reload) => Some(format!("the files are read again, authkeys has [{}]", reload.entries())),
+        Input::NetworkBack { address } => Some(format!("the network of {address} is back")),
         Input::ProgramEnded { program, end } => Some(format!("program {}: {end:?}", program.0)),
     }
 }

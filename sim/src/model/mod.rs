@@ -198,7 +198,8 @@ impl Model {
             | Input::ApiMessage { .. }
             | Input::ApiClosed { .. }
             | Input::Fifo { .. }
-            | Input::ProgramEnded { .. } => {}
+            | Input::ProgramEnded { .. }
+            | Input::NetworkBack { .. } => {}
         }
         self.rearm();
         std::mem::take(&mut self.effects.0)

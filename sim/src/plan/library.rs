@@ -21,7 +21,7 @@ scenarios! {
     "N1", "N2", "N3", "N3-legacy", "N3-off", "N4", "N4-off", "N5", "N6", "N7", "N7-legacy", "N8", "N9", "N10",
     "N11", "N12", "N13",
     "both-overslept", "by-hand", "cut-short", "deaf-newcomer", "guard-stuck", "guard-unsure", "guard-waits", "heard-again", "heard-by-another",
-    "hopeless-takeover", "ipfail-classic", "ipfail-three", "late-request", "later", "lost-release", "monitor-gives-up",
+    "hopeless-takeover", "ipfail-classic", "ipfail-three", "late-request", "later", "lost-release", "monitor-gives-up", "network-back",
     "new-key", "overslept-at-start", "ping-target", "reference-address", "restart-unheard", "serial-noise",
     "silence-is-no-proof", "slow-line", "start-fails-quietly", "status-unknown", "stuck-twice", "three-shooters",
     // Rows of ownership-timelines: `sim/faults/amendments` shows that each fails without its amendment.

@@ -43,7 +43,7 @@
 //! at TIME lose-writes NODE                     what is written from now on is lost when power fails
 //! at TIME fence NODE
 //! at TIME device NODE works|lies|fails|hangs TIME  the device that resets it becomes another
-//! at TIME cut|deafen|mute|heal NODE [INTERFACE]   or the NAME of a fate
+//! at TIME cut|deafen|mute|heal NODE [INTERFACE]   or the NAME of a fate; only a cut one has no signal
 //! at TIME block|open NODE>NODE [INTERFACE]
 //! at TIME ping-dies|ping-returns ADDRESS
 //! at TIME flap NODE [INTERFACE] TIMES DOWN UP     so many cuts, each DOWN long, UP apart

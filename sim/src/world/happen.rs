@@ -283,15 +283,28 @@ impl World {
         self.look_at_cables(host);
     }
 
-    /// Clients reach a host through the cables that are whole.
+    /// Clients reach a host through the cables that are whole; of one whose signal comes back its daemon is told.
     fn look_at_cables(&mut self, host: usize) {
         let before = self.ground.history().len();
         let interfaces: Vec<String> = self.ground.interfaces().map(str::to_owned).collect();
+        let mut back = Vec::new();
         for interface in interfaces {
             let is_cut = self.network.is_cut(host, &interface);
             self.ground.set_cut(self.now, host, &interface, is_cut);
+            if !self.network.has_signal(host, &interface) {
+                self.hosts[host].dark.insert(interface);
+            } else if self.hosts[host].dark.remove(&interface) {
+                back.extend(self.ground.addresses_on(host, &interface));
+            }
         }
         self.note_shares(before);
+        for address in back {
+            if self.gets_processor(host) {
+                self.step(host, Input::NetworkBack { address });
+            } else {
+                self.hosts[host].waiting.networks.push_back(address);
+            }
+        }
     }
 
     /// Everything is mended: what is broken from here on is broken by the cluster itself.
