@@ -93,6 +93,18 @@ pub enum Action {
         /// When to end the device's program by force.
         limit: Duration,
     },
+    /// Ask the configured device whether it could reset another machine, and do nothing to that; the answer comes back as
+    /// [`Input::OpDone`](crate::Input::OpDone), `Done` if it could.
+    Inspect {
+        /// The name under which the answer comes back.
+        op: OpId,
+        /// The machine.
+        node: String,
+        /// The device.
+        device: FenceDevice,
+        /// When to end the device's program by force.
+        limit: Duration,
+    },
     /// Tell a program that a node is dead, before anything is taken from it; its end comes back as
     /// [`Input::OpDone`](crate::Input::OpDone), and nothing waits for it.
     Alarm {

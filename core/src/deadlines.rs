@@ -46,6 +46,8 @@ pub(crate) enum Timer {
     Claims,
     /// It is our turn to reset a node, or a death is old enough.
     Fence,
+    /// Ask the fencing device whether it works.
+    Inspection,
     /// Try a failed stop again.
     StopRetry(GroupId),
     /// Ask a resource of a running group whether it still runs.

@@ -6,6 +6,8 @@
 //! | of a plugin, in ha.cf | `stonith -t TYPE -F /dev/stdin -T reset NODE` | on its standard input |
 //! | `fence_...` | itself | `NAME=value` on its standard input, with `action=reboot`, and `plug=NODE` unless one is given |
 //!
+//! Whether it could is asked with `-S` in the place of `-T reset NODE`, and with `action=monitor`.
+//!
 //! No parameter stands on a command line, which every user of the machine could read: a shell takes it from a variable.
 
 use crate::ocf::is_executable;
@@ -26,15 +28,28 @@ const PARAMETERS: &str = "HB_FENCE_PARAMETERS";
 /// Where Debian installs `stonith` and the fence agents.
 const PATHS: &str = "PATH=\"$PATH:/usr/sbin:/sbin\"; ";
 
-/// The program that resets `node`.
-pub(crate) fn script_run(op: OpId, node: &str, device: &FenceDevice, limit: Duration) -> ScriptRun {
+/// What is wanted of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// The node is to be reset.
+    Reset,
+    /// Could it be?
+    Status,
+}
+
+/// The program that does that to `node`.
+pub(crate) fn script_run(op: OpId, wanted: Wanted, node: &str, device: &FenceDevice, limit: Duration) -> ScriptRun {
+    let what = match wanted {
+        Wanted::Reset => "-T reset \"$1\"",
+        Wanted::Status => "-S",
+    };
     let fed = |program: &str| format!("{PATHS}printf '%s\\n' \"${PARAMETERS}\" | {program}");
     let (command, parameters) = match &device.parameters {
         FenceParameters::File(file) => {
-            (format!("{PATHS}exec stonith -t \"$0\" -F \"${PARAMETERS}\" -T reset \"$1\""), file.clone())
+            (format!("{PATHS}exec stonith -t \"$0\" -F \"${PARAMETERS}\" {what}"), file.clone())
         }
-        FenceParameters::Words(words) if device.is_agent() => (fed("\"$0\""), agent_input(words, node)),
-        FenceParameters::Words(words) => (fed("stonith -t \"$0\" -F /dev/stdin -T reset \"$1\""), words.join(" ")),
+        FenceParameters::Words(words) if device.is_agent() => (fed("\"$0\""), agent_input(wanted, words, node)),
+        FenceParameters::Words(words) => (fed(&format!("stonith -t \"$0\" -F /dev/stdin {what}")), words.join(" ")),
     };
     ScriptRun {
         op,
@@ -64,7 +79,7 @@ pub(crate) fn alarm(op: OpId, program: String, node: String) -> ScriptRun {
 }
 
 /// What a fence agent reads: its parameters for this node, a line each. `NODE:NAME=value` is for one node only.
-fn agent_input(words: &[String], node: &str) -> String {
+fn agent_input(wanted: Wanted, words: &[String], node: &str) -> String {
     let mine = words.iter().filter_map(|word| match word.split_once(':') {
         Some((to, rest)) if !to.contains('=') => (to == node).then_some(rest),
         _ => Some(word.as_str()),
@@ -75,7 +90,11 @@ fn agent_input(words: &[String], node: &str) -> String {
         lines.push(format!("plug={node}"));
     }
     lines.push(format!("nodename={node}"));
-    lines.push("action=reboot".to_owned());
+    let action = match wanted {
+        Wanted::Reset => "reboot",
+        Wanted::Status => "monitor",
+    };
+    lines.push(format!("action={action}"));
     lines.join("\n")
 }
 
@@ -137,8 +156,8 @@ mod tests {
     }
 
     /// What a program that prints its arguments and its input would print in the device's place.
-    fn called(device: &FenceDevice) -> (String, ScriptRun) {
-        let run = script_run(OpId(1), "h2", device, Duration::from_secs(5));
+    fn called(wanted: Wanted, device: &FenceDevice) -> (String, ScriptRun) {
+        let run = script_run(OpId(1), wanted, "h2", device, Duration::from_secs(5));
         let stand_in = run.args[1].replace("stonith", "sh -c 'echo \"$@\"; [ -t 0 ] || cat' stonith");
         let mut command = std::process::Command::new(&run.script);
         command.args(["-c", &stand_in, &run.args[2], &run.action]).envs(run.env.clone());
@@ -149,17 +168,21 @@ mod tests {
     #[test]
     fn parameters_reach_a_plugin_and_no_command_line() {
         let words = FenceParameters::Words(vec!["h1".into(), "secret $(id) 'x'".into()]);
-        let (printed, run) = called(&device("external/ipmi", words));
+        let (printed, run) = called(Wanted::Reset, &device("external/ipmi", words));
         assert_eq!(printed, "-t external/ipmi -F /dev/stdin -T reset h2\nh1 secret $(id) 'x'\n");
         assert!(!run.args.iter().any(|arg| arg.contains("secret")), "{run:?}");
-        let (printed, _) = called(&device("null", FenceParameters::File("/etc/ha.d/a b".into())));
-        assert_eq!(printed, "-t null -F /etc/ha.d/a b -T reset h2\n");
+        let file = device("null", FenceParameters::File("/etc/ha.d/a b".into()));
+        assert_eq!(called(Wanted::Reset, &file).0, "-t null -F /etc/ha.d/a b -T reset h2\n");
+        assert_eq!(called(Wanted::Status, &file).0, "-t null -F /etc/ha.d/a b -S\n");
     }
 
     #[test]
     fn a_fence_agent_gets_what_is_meant_for_the_node() {
         let words = ["ip=10.0.0.9", "h1:plug=1", "h2:plug=2", "password=a:b"].map(str::to_owned);
-        assert_eq!(agent_input(&words, "h2"), "ip=10.0.0.9\nplug=2\npassword=a:b\nnodename=h2\naction=reboot");
-        assert_eq!(agent_input(&words[..1], "h3"), "ip=10.0.0.9\nplug=h3\nnodename=h3\naction=reboot");
+        assert_eq!(
+            agent_input(Wanted::Reset, &words, "h2"),
+            "ip=10.0.0.9\nplug=2\npassword=a:b\nnodename=h2\naction=reboot"
+        );
+        assert_eq!(agent_input(Wanted::Status, &words[..1], "h3"), "ip=10.0.0.9\nplug=h3\nnodename=h3\naction=monitor");
     }
 }

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::config::Loaded;
 use crate::control::{self, Asked, Control};
 use crate::fencing;
+use crate::fencing::Wanted;
 use crate::fifo::Fifo;
 use crate::files::{Asker, Files};
 use crate::guard::Guard;
@@ -110,7 +111,7 @@ pub(crate) struct Machine {
     load: Option<File>,
     /// Scripts under way.
     running: BTreeMap<OpId, ResourceRun>,
-    /// Programs of fencing devices and alarms under way, with their limits.
+    /// Programs of fencing devices, asked or told, and alarms under way, with their limits.
     shots: BTreeMap<OpId, Duration>,
     inputs: VecDeque<Input<'static>>,
     /// When the node is to be woken.
@@ -440,7 +441,8 @@ impl Machine {
             Action::Report(event) => self.report(&event),
             Action::Exit(reason) => self.exit = Some(reason),
             Action::Reboot => self.reboot(),
-            Action::Fence { op, node, device, limit } => self.fence(op, &node, &device, limit),
+            Action::Fence { op, node, device, limit } => self.fence(op, Wanted::Reset, &node, &device, limit),
+            Action::Inspect { op, node, device, limit } => self.fence(op, Wanted::Status, &node, &device, limit),
             Action::Alarm { op, program, node } => {
                 self.shots.insert(op, fencing::ALARM_LIMIT);
                 self.parts.scripts.run(clock::now(), fencing::alarm(op, program, node));

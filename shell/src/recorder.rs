@@ -267,6 +267,7 @@ impl Active {
                 | Action::Exit(_)
                 | Action::Reboot
                 | Action::Fence { .. }
+                | Action::Inspect { .. }
                 | Action::CeaseFire { .. }
                 | Action::Alarm { .. }
                 | Action::Door(_)

@@ -76,6 +76,7 @@ pub fn json(node: &Node, now: Instant, machine: &MachineStatus) -> Value {
     });
     let (native, kept_by) = status.dialect();
     let (policy, policy_text) = policy(node.config(), native.is_some());
+    let failures = status.fencing_failures().map(|(node, failure)| (node.to_owned(), json!(failure.to_string())));
     let media = status.media().map(|medium| json!({"name": medium.name, "carrier": medium.carrier == Carrier::Up}));
     json!({
         "v": VERSION,
@@ -93,6 +94,7 @@ pub fn json(node: &Node, now: Instant, machine: &MachineStatus) -> Value {
         "dialect_version": native,
         "dialect_kept_by": kept_by,
         "clogged": status.is_clogged(),
+        "fencing_failures": failures.collect::<serde_json::Map<_, _>>(),
         "nodes": nodes.chain(pings).collect::<Vec<_>>(),
         "groups": groups.collect::<Vec<_>>(),
         "media": media.collect::<Vec<_>>(),
@@ -149,6 +151,9 @@ pub fn text(status: &Value) -> String {
         word(&status["dialect"]),
         status["dialect_kept_by"].as_str().map_or_else(String::new, |node| format!(" (kept by {node})")),
     );
+    for (node, failure) in status["fencing_failures"].as_object().into_iter().flatten() {
+        let _infallible = writeln!(out, "NODE {node} COULD NOT BE RESET: {}", word(failure));
+    }
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let mut nodes = table(&["node", "status", "heard", "links"]);
     for node in list(&status["nodes"]) {
@@ -208,6 +213,7 @@ mod tests {
     fn the_table_names_owner_and_reason() {
         let status = json!({
             "node": "h1", "holding": "all", "stable": true, "policy": "at-least-one", "policy_text": "two owners are possible",
+            "fencing_failures": {"h2": "exit code 2"},
             "nodes": [{"name": "h1", "status": "active", "local": true, "links": []},
                       {"name": "h3", "status": "active", "pings": 2, "links": []},
                       {"name": "h2", "status": "dead", "heard_ms": 12000, "links": [{"medium": "eth1", "up": false}]}],
@@ -218,6 +224,7 @@ mod tests {
         for phrase in [
             "h1 holds all; policy at-least-one",
             "eth1 dead never",
+            "NODE h2 COULD NOT BE RESET: exit code 2",
             "node h2 is dead",
             "9.0 s ago",
             "active, reaches 2 ping nodes",

@@ -31,7 +31,7 @@ use hb_core::digest::StableHasher;
 use hb_core::ids::{MediumId, OpId};
 use hb_core::time::Instant;
 use hb_core::wire::serial::{Framer, Outbox};
-use hb_core::{Failure, Frame, Input, Node, Outcome, ResourceRun, Transcript};
+use hb_core::{Frame, Input, Node, Outcome, ResourceRun, Transcript};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::hash::{Hash as _, Hasher as _};
@@ -152,8 +152,8 @@ pub struct World {
     operations: BTreeMap<(usize, u64, OpId), ResourceRun>,
     /// Resets that daemons wait for, with their limits ...
     shots: BTreeMap<(usize, OpId), Duration>,
-    /// ... and those whose program ends without having done anything.
-    broken: BTreeMap<(usize, u64, OpId), Failure>,
+    /// ... and what is said by programs of devices that do nothing: questions, and resets that end before they did anything.
+    answers: BTreeMap<(usize, u64, OpId), Outcome>,
     clients: u64,
     /// Each node's last word for itself.
     words: Vec<&'static str>,
@@ -204,7 +204,7 @@ impl World {
             framers: BTreeMap::new(),
             operations: BTreeMap::new(),
             shots: BTreeMap::new(),
-            broken: BTreeMap::new(),
+            answers: BTreeMap::new(),
             clients: 0,
             words: vec!["down"; plan.hosts.len()],
             contact: Contact::new(plan),

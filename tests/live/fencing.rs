@@ -17,6 +17,7 @@ use crate::scene::Outcome;
 
 pub(crate) const TESTS: &[Test] = &[
     ("fencing::a_crashed_node_is_reset_before_its_group_is_taken", agent),
+    ("fencing::a_device_that_does_not_work_is_named_before_it_is_needed", faulty),
     ("fencing::a_plugin_of_cluster_glue_is_called", plugin),
     ("fencing::an_agent_of_the_package_fence_agents_is_called", packaged_agent),
     ("fencing::meatware_waits_for_the_word_of_an_operator", meatware),
@@ -25,10 +26,16 @@ pub(crate) const TESTS: &[Test] = &[
     ("fencing::an_operator_confirms_and_only_then_it_is_taken", by_hand),
 ];
 
-/// A fence agent of our own that keeps what it is told, then does what `then` says.
+/// A fence agent of our own that keeps what it is told, then does what `then` says. Asked whether it works, it says what the file
+/// `faulty` says, and else that it does.
 fn lab(directory: &Path, then: &str) -> Result<PathBuf> {
     let path = directory.join("fence_lab");
-    let text = format!("#!/bin/sh\ncd {}\ncat >> told\necho $$ > pid\n{then}\n", directory.display());
+    let text = format!(
+        "#!/bin/sh\ncd {}\nasked=$(cat)\ncase $asked in *action=monitor*)\n\
+         [ ! -e faulty ] || {{ cat faulty >&2; exit 1; }}\nexit 0;;\nesac\n\
+         echo \"$asked\" >> told\necho $$ > pid\n{then}\n",
+        directory.display()
+    );
     std::fs::write(&path, text)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
     Ok(path)
@@ -82,12 +89,33 @@ fn agent() -> Outcome {
     Ok(Completion::Completed)
 }
 
+fn faulty() -> Outcome {
+    let directory = hb_shell::testbed::Directory::new()?;
+    let at = directory.path();
+    let path = lab(at, "exit 0")?;
+    std::fs::write(at.join("faulty"), "wrong password\n")?;
+    let testbed = pair(at, &format!("stonith_host * {} ip=10.0.0.9 password=secret\n", path.display()))?;
+    testbed.wait_for_log(
+        0,
+        &["fence_lab not operational! (Return code 1", "Node h2 could not be reset", "wrong password"],
+        PATIENCE,
+    )?;
+    let failures = testbed.status(0)?["fencing_failures"].clone();
+    ensure!(failures["h2"].as_str().is_some_and(|why| why.contains("Return code 1")), "{failures}");
+    let output = testbed.command(0, &["status"]).output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(text.contains("NODE h2 COULD NOT BE RESET"), "{text}");
+    ensure!(!at.join("told").exists() && !testbed.log(0).contains("secret"), "nobody is reset by a question");
+    Ok(Completion::Completed)
+}
+
 fn plugin() -> Outcome {
     if !Path::new("/usr/sbin/stonith").exists() {
         return Ok(Completion::ignored_with("the Debian package cluster-glue is not installed"));
     }
     let directory = hb_shell::testbed::Directory::new()?;
     let mut testbed = pair(directory.path(), "stonith_host * null h1 h2\n")?;
+    testbed.wait_for_log(1, &["STONITH device null is operational: it could reset node h1"], PATIENCE)?;
     testbed.power_off(0)?;
     testbed.wait_until("h2 serves", PATIENCE, |testbed| testbed.has_address(1))?;
     testbed.wait_until("it is logged", PATIENCE, |testbed| testbed.log(1).contains("node h1 now reset."))?;
@@ -104,6 +132,7 @@ fn packaged_agent() -> Outcome {
     let noted = directory.path().join("power");
     let device = format!("stonith_host * {} status_file={}\n", agent.display(), noted.display());
     let mut testbed = pair(directory.path(), &device)?;
+    testbed.wait_for_log(1, &["fence_dummy is operational: it could reset node h1"], PATIENCE)?;
     testbed.power_off(0)?;
     testbed.wait_until("h2 serves", PATIENCE, |testbed| testbed.has_address(1))?;
     testbed.wait_until("it is logged", PATIENCE, |testbed| testbed.log(1).contains("node h1 now reset."))?;

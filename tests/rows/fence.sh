@@ -3,10 +3,17 @@
 # the power failure, who removes it when it is done.
 home=HOME
 node=
-while read -r line; do case $line in nodename=*) node=${line#nodename=} ;; esac; done
+asked=
+while read -r line; do
+  case $line in nodename=*) node=${line#nodename=} ;; action=monitor) asked=yes ;; esac
+done
 [ -e "$home/$node" ] || exit 4
 read -r does takes < "$home/$node"
 [ "$does" = hangs ] && takes=100000
+[ -n "$asked" ] && case $does in
+works | lies) exit 0 ;;
+fails) exit 5 ;;
+esac
 sleep "$takes"
 read -r does takes < "$home/$node"
 case $does in

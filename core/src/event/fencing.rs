@@ -22,6 +22,10 @@ pub enum FenceStep {
     Failed { failure: Failure, took: Duration, said: Transcript },
     /// It was heard again, or proved to run nothing in another way.
     Ceased,
+    /// The device says that it could reset it.
+    InOrder { device: String },
+    /// The device says that it could not, or nothing.
+    OutOfOrder { device: String, failure: Failure, said: Transcript },
     /// A program is told that it is dead.
     Alarm { program: String },
     /// That program failed, on this node.
@@ -33,11 +37,13 @@ pub enum FenceStep {
 impl FenceStep {
     pub(super) fn level(&self) -> Level {
         match self {
-            FenceStep::Shooting { .. } | FenceStep::Done { .. } | FenceStep::Told { .. } | FenceStep::Alarm { .. } => {
-                Level::Info
-            }
+            FenceStep::Shooting { .. }
+            | FenceStep::Done { .. }
+            | FenceStep::Told { .. }
+            | FenceStep::Alarm { .. }
+            | FenceStep::InOrder { .. } => Level::Info,
             FenceStep::Awaited | FenceStep::Ceased => Level::Warn,
-            FenceStep::Failed { .. } | FenceStep::AlarmFailed { .. } => Level::Error,
+            FenceStep::Failed { .. } | FenceStep::AlarmFailed { .. } | FenceStep::OutOfOrder { .. } => Level::Error,
         }
     }
 
@@ -55,6 +61,13 @@ impl FenceStep {
                 fmt_output(said, f)
             }
             FenceStep::Ceased => write!(f, "the reset of node {node} is cancelled: it is not needed any more"),
+            FenceStep::InOrder { device } => {
+                write!(f, "STONITH device {device} is operational: it could reset node {node}")
+            }
+            FenceStep::OutOfOrder { device, failure, said } => {
+                write!(f, "STONITH device {device} not operational! ({failure}) Node {node} could not be reset")?;
+                fmt_output(said, f)
+            }
             FenceStep::Alarm { program } => write!(f, "telling {program} that node {node} is dead"),
             FenceStep::AlarmFailed { failure, said } => {
                 write!(f, "the takeover_alarm of {node} failed ({failure})")?;

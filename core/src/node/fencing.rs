@@ -81,7 +81,7 @@ impl Node {
         self.shot.filter(|shot| !shot.ceased).map(|shot| shot.node)
     }
 
-    fn may_shoot(&self) -> bool {
+    pub(super) fn may_shoot(&self) -> bool {
         self.config.fence_device().is_some() && !self.config.takes_over_by_hand()
     }
 
@@ -108,6 +108,7 @@ impl Node {
     fn shoot(&mut self, node: NodeId) {
         let Some(device) = self.config.fence_device().cloned() else { return };
         let (kind, limit) = (device.kind.clone(), self.config.fence_limit());
+        self.end_inspection();
         let (op, name) = (self.executor.next_op(), self.name(node));
         self.shot = Some(Shot { op, node, began: *self.now, ceased: false });
         self.deadlines.clear(Timer::Fence);
@@ -135,6 +136,9 @@ impl Node {
 
     /// An operation ended: a shot's, an alarm's, or one of the executor's.
     pub(super) fn on_op_done(&mut self, op: OpId, outcome: Outcome, said: Transcript) {
+        if self.on_inspected(op, &outcome, &said) {
+            return;
+        }
         if let Some(at) = self.alarms.iter().position(|alarm| *alarm == op) {
             self.alarms.swap_remove(at);
             if let Outcome::Failed(failure) = outcome {

@@ -101,6 +101,7 @@ impl Node {
         self.deadlines.clear(Timer::NodeList);
         self.report(Event::CommunicationUp);
         self.enter(Lifecycle::Active);
+        self.begin_inspection();
         self.open_door();
         self.start_programs();
         self.send_status();

@@ -36,6 +36,7 @@ mod dialect;
 mod fencing;
 mod guarded;
 mod hearing;
+mod inspection;
 mod ipfail;
 mod lateness;
 mod life;
@@ -149,6 +150,8 @@ pub struct Node {
     programs: Programs,
     /// The device at work.
     shot: Option<fencing::Shot>,
+    /// No rule looks at it.
+    inspection: Aside<inspection::Inspection>,
     /// Programs told of a death that have not ended: nothing waits for them.
     alarms: Vec<OpId>,
     carriers: Vec<Carrier>,
@@ -242,6 +245,7 @@ impl Node {
             clients: Aside::default(),
             programs: Programs::new(config.programs().len()),
             shot: None,
+            inspection: Aside::default(),
             alarms: Vec::new(),
             carriers: alloc::vec![Carrier::Up; config.media().len()],
             drops: Aside::default(),
@@ -332,6 +336,7 @@ impl Node {
                 Timer::GiveUp => self.on_give_up(),
                 // Looking again is what follows every input.
                 Timer::Ownership | Timer::Fence => {}
+                Timer::Inspection => self.begin_inspection(),
                 Timer::Claims => self.ask_for_claims(),
                 Timer::StopRetry(group) => self.executor.on_retry(&mut context!(self), group),
                 Timer::Monitor(group) => self.executor.on_monitor(&mut context!(self), group),

@@ -6,6 +6,7 @@
 use super::dialect::Dialect;
 use super::fencing::Shot;
 use super::hearing::Verdicts;
+use super::inspection::Inspection;
 use super::lateness::Vigil;
 use super::moves::Move;
 use super::partner::Partner;
@@ -64,6 +65,7 @@ pub(crate) struct Parts {
     clients: Aside<Clients>,
     programs: Programs,
     shot: Option<Shot>,
+    inspection: Aside<Inspection>,
     alarms: Vec<OpId>,
     carriers: Vec<Carrier>,
     drops: Aside<BTreeMap<DropKind, traffic::Drops>>,
@@ -105,6 +107,7 @@ impl Parts {
             clients,
             programs,
             shot,
+            inspection,
             alarms,
             carriers,
             drops,
@@ -142,6 +145,7 @@ impl Parts {
             clients,
             programs,
             shot,
+            inspection,
             alarms,
             carriers,
             drops,
@@ -190,6 +194,7 @@ impl Parts {
             clients,
             programs,
             shot,
+            inspection,
             alarms,
             carriers,
             drops,
@@ -226,6 +231,7 @@ impl Parts {
             clients,
             programs,
             shot,
+            inspection,
             alarms,
             carriers,
             drops,

@@ -3,7 +3,7 @@
 use super::Node;
 use crate::drop_reason::DropKind;
 use crate::ids::{Generation, GroupId, NodeId, NodeUuid, Seq};
-use crate::input::Carrier;
+use crate::input::{Carrier, Failure};
 use crate::membership::{Lifecycle, Liveness};
 use crate::resource::{Blame, Doing, Why};
 use crate::time::Instant;
@@ -153,6 +153,12 @@ impl<'a> Status<'a> {
     /// Whether so much is unacknowledged that clients have to wait (WIRE 9.5).
     pub fn is_clogged(self) -> bool {
         self.0.is_clogged()
+    }
+
+    /// Whom the fencing device could not reset when it was last asked, and why.
+    pub fn fencing_failures(self) -> impl Iterator<Item = (&'a str, &'a Failure)> {
+        let name = move |node| self.0.config.node(node).map_or("", |node| node.name.as_str());
+        self.0.inspection.failures().map(move |(node, failure)| (name(node), failure))
     }
 
     /// When this node started.

@@ -44,6 +44,8 @@ pub enum Kind {
     CeaseFire,
     /// [`Action::Alarm`].
     Alarm,
+    /// [`Action::Inspect`].
+    Inspect,
 }
 
 impl Kind {
@@ -69,6 +71,7 @@ impl Kind {
             Action::Fence { .. } => Kind::Fence,
             Action::CeaseFire { .. } => Kind::CeaseFire,
             Action::Alarm { .. } => Kind::Alarm,
+            Action::Inspect { .. } => Kind::Inspect,
         }
     }
 
@@ -94,6 +97,7 @@ impl Kind {
             Kind::Fence => "Fence",
             Kind::CeaseFire => "CeaseFire",
             Kind::Alarm => "Alarm",
+            Kind::Inspect => "Inspect",
         }
     }
 }

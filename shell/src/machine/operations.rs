@@ -1,6 +1,7 @@
 //! Operations on resources and on other machines: begun, and what came of them.
 
 use super::Machine;
+use crate::fencing::Wanted;
 use crate::guard::Guard;
 use crate::process::News;
 use crate::{calls, clock, fencing};
@@ -37,10 +38,10 @@ impl Machine {
         }
     }
 
-    /// Resets another machine.
-    pub(super) fn fence(&mut self, op: OpId, node: &str, device: &FenceDevice, limit: Duration) {
+    /// Resets another machine, or asks whether that could be reset.
+    pub(super) fn fence(&mut self, op: OpId, wanted: Wanted, node: &str, device: &FenceDevice, limit: Duration) {
         self.shots.insert(op, limit);
-        self.parts.scripts.run(clock::now(), fencing::script_run(op, node, device, limit));
+        self.parts.scripts.run(clock::now(), fencing::script_run(op, wanted, node, device, limit));
     }
 
     /// What is up after an operation, and what is not.

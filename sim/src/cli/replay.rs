@@ -225,6 +225,7 @@ fn action_text(action: &Action) -> Option<String> {
         Action::Report(event) => (event.level() > Level::Debug).then(|| event.to_string()),
         Action::Reply { client, response } => Some(format!("answer to client {}: {response}", client.0)),
         Action::Reboot => Some("reboot the machine".to_owned()),
+        Action::Inspect { node, device, .. } => Some(format!("could {} reset {node}?", device.kind)),
         Action::Fence { node, device, .. } => Some(format!("reset {node} with {}", device.kind)),
         Action::Alarm { program, node, .. } => Some(format!("tell {program} that {node} is dead")),
         Action::CeaseFire { .. } => Some("cancel the reset".to_owned()),

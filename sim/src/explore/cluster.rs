@@ -25,6 +25,8 @@ pub(super) struct Machine {
     /// The last number of the last life.
     last_number: Seq,
     pub(super) operations: Vec<Operation>,
+    /// What its device was asked last.
+    inspected: Option<OpId>,
     /// The resources that run: bits in the order of the setting.
     pub(super) running: u64,
 }
@@ -123,6 +125,7 @@ impl Cluster {
             generation: Generation(EPOCH),
             last_number: Seq(0),
             operations: Vec::new(),
+            inspected: None,
             running: 0,
         };
         let mut cluster = Cluster {
@@ -284,7 +287,7 @@ impl Cluster {
 
     fn step(&mut self, setting: &Setting, host: usize, input: Input<'_>, watch: &mut impl Watch) -> Effect {
         let mut effect = Effect::default();
-        let Machine { node: Some(node), operations, .. } = &mut self.machines[host] else { return effect };
+        let Machine { node: Some(node), operations, inspected, .. } = &mut self.machines[host] else { return effect };
         // The node of the state before is shared with it; this clones it if that still lives.
         let node = Arc::make_mut(node);
         let mut last: Option<(hb_core::Frame, Says)> = None;
@@ -333,10 +336,13 @@ impl Cluster {
                     }
                     operations.push(Operation { due: self.now.plus(RESET), work: Work::Reset { host: target }, op });
                 }
+                // Nobody answers, and nothing depends on it.
+                Action::Inspect { op, .. } => *inspected = Some(op),
                 Action::CeaseFire { op } => {
                     let shot = operations.iter_mut().find(|operation| operation.op == op);
                     match shot {
                         Some(shot) => *shot = Operation { due: self.now.plus(ENDING), work: Work::Ceased, op },
+                        None if *inspected == Some(op) => {}
                         None => wrong("cancels a reset that is not under way"),
                     }
                 }

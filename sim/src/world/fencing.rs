@@ -33,6 +33,27 @@ impl World {
         }
     }
 
+    /// A daemon asks the device of a machine whether it works: one that lies says so, too.
+    pub(super) fn inspect(&mut self, by: usize, op: OpId, target: Option<usize>, limit: Duration) {
+        let device = target.and_then(|target| self.hosts[target].plan.device);
+        let (after, failure) = match device.map(|device| device.does) {
+            Some(DeviceDoes::Works | DeviceDoes::Lies) => (PROGRAM, None),
+            Some(DeviceDoes::Fails) => (PROGRAM, Some(Failure::ExitCode(5))),
+            Some(DeviceDoes::Hangs) => {
+                (limit, Some(Failure::TimedOut(u32::try_from(limit.as_secs()).unwrap_or(u32::MAX))))
+            }
+            None => (PROGRAM, Some(Failure::ExitCode(4))),
+        };
+        self.answer_soon(by, op, after, failure.map_or(Outcome::Done, Outcome::Failed));
+    }
+
+    /// The program of a device ends after that time, with that answer.
+    fn answer_soon(&mut self, by: usize, op: OpId, after: Duration, answer: Outcome) {
+        let life = self.hosts[by].life;
+        self.answers.insert((by, life, op), answer);
+        self.queue.push(Reverse((self.now.plus(after), Due::ShotEnds { by, life, op })));
+    }
+
     /// The device of a machine is told to reset it.
     pub(super) fn pull(&mut self, host: usize, shot: Shot) {
         let Some(device) = self.hosts[host].plan.device else { return };
@@ -74,22 +95,26 @@ impl World {
     }
 
     pub(super) fn cease_fire(&mut self, by: usize, op: OpId) {
+        let life = self.hosts[by].life;
+        if let Some(answer) = self.answers.get_mut(&(by, life, op)) {
+            // Only a question: its program ends.
+            *answer = Outcome::Failed(Failure::Signal(15));
+            return self.queue.push(Reverse((self.now.plus(PROGRAM), Due::ShotEnds { by, life, op })));
+        }
         self.end_soon(by, op, Failure::Signal(15));
     }
 
     /// The program of a device ends without having done anything.
     fn end_soon(&mut self, by: usize, op: OpId, failure: Failure) {
         if self.shots.remove(&(by, op)).is_some() {
-            let life = self.hosts[by].life;
-            self.broken.insert((by, life, op), failure);
-            self.queue.push(Reverse((self.now.plus(PROGRAM), Due::ShotEnds { by, life, op })));
+            self.answer_soon(by, op, PROGRAM, Outcome::Failed(failure));
         }
     }
 
     pub(super) fn shot_ends(&mut self, by: usize, life: u64, op: OpId) {
-        let Some(failure) = self.broken.remove(&(by, life, op)) else { return };
+        let Some(answer) = self.answers.remove(&(by, life, op)) else { return };
         if self.hosts[by].life == life && self.hosts[by].engine.is_some() {
-            self.give_result(by, op, Outcome::Failed(failure));
+            self.give_result(by, op, answer);
         }
     }
 

@@ -65,6 +65,10 @@ impl World {
                 let target = self.hosts.iter().position(|other| other.name == node);
                 self.shoot(host, op, target, limit);
             }
+            Action::Inspect { op, node, limit, .. } => {
+                let target = self.hosts.iter().position(|other| other.name == node);
+                self.inspect(host, op, target, limit);
+            }
             Action::CeaseFire { op } => self.cease_fire(host, op),
             // In order: there is nothing to guard any more.
             // After a reboot its machine goes down when the step is over.

@@ -15,7 +15,21 @@ impl Pair {
         pair.boot(0);
         pair.boot(1);
         pair.run(secs(6));
+        for which in [0, 1] {
+            pair.device_answers(which, Outcome::Done);
+        }
         pair
+    }
+
+    /// What the device was asked, and has not answered in this test.
+    fn questions(&self, which: usize) -> Vec<OpId> {
+        let own = self.clients.iter().filter(|(by, _)| *by == which);
+        own.filter_map(|(_, action)| if let Action::Inspect { op, .. } = action { Some(*op) } else { None }).collect()
+    }
+
+    fn device_answers(&mut self, which: usize, outcome: Outcome) {
+        let asked = self.questions(which).pop().expect("it was asked");
+        self.shot_ends(which, asked, outcome);
     }
 
     /// The shots begun and cancelled by a node, in order.
@@ -125,7 +139,7 @@ fn who_speaks_with_another_key_is_not_proved_down_any_more() {
         let frame = strange.sent.iter().rfind(|(by, _)| *by == 0).unwrap().1.to_vec();
         // While the shot is under way: it is cancelled, and its end proves nothing.
         pair.step(1, Input::Frame { medium: MediumId(0), bytes: &frame });
-        assert_eq!((begun.len(), pair.shots(1).1), (1, begun.clone()), "{dialect}");
+        assert_eq!((begun.len(), pair.shots(1).1.last()), (1, begun.last()), "{dialect}");
         pair.shot_ends(1, begun[0], Outcome::Done);
         pair.run(secs(1));
         assert_ne!(pair.holds()[1], "all", "{dialect}");
@@ -159,4 +173,45 @@ fn an_operator_confirms_only_what_is_silent() {
     let mut pair = Pair::native("on");
     pair.request(1, Request::Confirm(NodeId(0)));
     assert_eq!(pair.replies, [refused(Refusal::NoProofWanted)]);
+}
+
+#[test]
+fn a_device_is_asked_at_the_start_and_every_hour_whether_it_works() {
+    let mut pair = Pair::fencing("");
+    assert_eq!((pair.questions(0).len(), pair.questions(1).len()), (1, 1));
+    assert!(pair.has_logged(0, "STONITH device null is operational: it could reset node h2"));
+    pair.run(secs(3590));
+    assert_eq!(pair.questions(0).len(), 1);
+    pair.run(secs(20));
+    assert_eq!(pair.questions(0).len(), 2);
+    pair.log.clear();
+    pair.device_answers(0, Outcome::Done);
+    assert!(pair.log.is_empty(), "nothing new: {:#?}", pair.log);
+    pair.run(secs(3610));
+    pair.device_answers(0, Outcome::Failed(Failure::ExitCode(2)));
+    assert!(pair.has_logged(0, "STONITH device null not operational! (Return code 2) Node h2 could not be reset"));
+    let failures = |pair: &Pair| pair.nodes[0].as_ref().unwrap().status().fencing_failures().count();
+    assert_eq!(failures(&pair), 1);
+    pair.run(secs(3610));
+    pair.device_answers(0, Outcome::Done);
+    assert!(pair.has_logged(0, "STONITH device null is operational"));
+    assert_eq!((failures(&pair), pair.holds()), (0, ["local", "local"]), "nothing is decided by it");
+}
+
+#[test]
+fn a_shot_takes_the_device_from_whoever_only_asks() {
+    let mut pair = Pair::fencing("");
+    pair.run(secs(3610));
+    let asked = pair.questions(1)[1];
+    pair.crash(0);
+    pair.run(secs(4));
+    let (begun, ceased) = pair.shots(1);
+    assert_eq!((begun.len(), ceased), (1, alloc::vec![asked]));
+    pair.device_answers(1, Outcome::Failed(Failure::Signal(15)));
+    assert!(!pair.has_logged(1, "not operational"));
+    pair.shot_ends(1, begun[0], Outcome::Done);
+    pair.run(secs(1));
+    assert_eq!(pair.holds()[1], "all");
+    pair.run(secs(3610));
+    assert_eq!(pair.questions(1).len(), 3, "asked again in an hour");
 }
