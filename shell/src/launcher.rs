@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use hb_core::ids::OpId;
 use nix::libc;
@@ -22,6 +23,8 @@ use crate::unfinished::{Effort, Note, Unfinished};
 
 /// How many starts may wait; the core has one operation per group under way and nobody has so many groups.
 const WAITING_MAX: usize = 1024;
+/// How long the last notes may take.
+const LAST_NOTES: Duration = Duration::from_millis(100);
 /// Variables by which systemd speaks to the daemon alone: a script that passes them on would speak in its name.
 pub(crate) const NOT_INHERITED: [&str; 6] =
     ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
@@ -79,7 +82,8 @@ pub(crate) enum StartError {
 
 /// The loop's end of the thread.
 pub(crate) struct Launcher {
-    orders: SyncSender<Order>,
+    /// Until it is closed.
+    orders: Option<SyncSender<Order>>,
     answers: Receiver<Started>,
 }
 
@@ -107,17 +111,24 @@ impl Launcher {
                 }
             }
         })?;
-        Ok(Launcher { orders, answers })
+        Ok(Launcher { orders: Some(orders), answers })
     }
 
     /// Hands in an order; false if too many wait.
     pub(crate) fn order(&self, start: Start) -> bool {
-        self.orders.try_send(Order::Start(start)).is_ok()
+        self.orders.as_ref().is_some_and(|orders| orders.try_send(Order::Start(start)).is_ok())
     }
 
     /// A start or stop of a resource has succeeded. Where that is lost it is stopped once too often.
     pub(crate) fn succeeded(&self, resource: String) {
-        let _lost = self.orders.try_send(Order::Succeeded(resource));
+        let _lost = self.orders.as_ref().map(|orders| orders.try_send(Order::Succeeded(resource)));
+    }
+
+    /// Starts nothing more, and lets the thread note what has succeeded; a disk that hangs holds up nobody for long.
+    pub(crate) fn close(&mut self) {
+        self.orders = None;
+        // Until the thread has ended, which nobody has to be told.
+        while self.answers.recv_timeout(LAST_NOTES).is_ok() {}
     }
 
     /// The next answer, if there is one.

@@ -155,6 +155,7 @@ impl Machine {
         if let (Some(guard), Some(_)) = (self.parts.guard.take(), self.exit) {
             guard.dismiss();
         }
+        self.parts.scripts.retire();
         drop(self.parts);
         self.log.close();
     }

@@ -161,6 +161,11 @@ impl Scripts {
         })
     }
 
+    /// Runs nothing more; what runs is left to itself.
+    pub fn retire(&mut self) {
+        self.launcher.close();
+    }
+
     /// Orders a script to be run.
     pub fn run(&mut self, now: Instant, run: ScriptRun) {
         let mut arguments = run.args;

@@ -109,6 +109,10 @@ fn killed() -> Outcome {
 
     testbed.start(0)?;
     testbed.wait_until("h1 is back", PATIENCE, |testbed| testbed.rests(1))?;
+    ensure!(!testbed.log(0).contains("did not see the end"), "the guard did\n{}", testbed.log(0));
+    ensure!(testbed.stop(1)? == Some(0));
+    let notes = std::fs::read_dir(testbed.directory(1).join("run/scripts"))?.count();
+    ensure!(notes == 0, "{notes} notes are left by an orderly stop");
     Ok(Completion::Completed)
 }
 

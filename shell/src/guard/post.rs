@@ -142,6 +142,7 @@ impl Post {
         }
         pid_file.sign();
         let is_clean = watch.release(verdict, since);
+        watch.scripts.retire();
         if is_clean {
             watch.disarm();
             watch.say_farewell();

@@ -17,6 +17,11 @@ struct Loop {
 
 impl Loop {
     fn new() -> Loop {
+        Loop::noting(None)
+    }
+
+    /// Starts and stops are noted there.
+    fn noting(unfinished: Option<std::path::PathBuf>) -> Loop {
         let poll = Poll::new().unwrap();
         let mut signals = Signals::new([Signal::SIGCHLD as i32]).unwrap();
         poll.registry().register(&mut signals, CHILD, Interest::READABLE).unwrap();
@@ -25,7 +30,7 @@ impl Loop {
             directories: vec!["/bin".into()],
             environment: vec![("HA_TEST".into(), "from us".into())],
             reports: None,
-            unfinished: None,
+            unfinished,
         };
         let registry = poll.registry().try_clone().unwrap();
         let scripts = Scripts::new(registry, FIRST, wake, manner).unwrap();
@@ -218,4 +223,28 @@ fn operations_end_in_any_order() {
     over.sort();
     assert_eq!(over, [OpId(1), OpId(2)]);
     assert_eq!(turn.scripts.next_deadline(), None);
+}
+
+#[test]
+fn a_start_is_noted_until_it_has_succeeded_also_at_the_end() {
+    let directory = std::env::temp_dir().join(format!("hb-noted-{}", std::process::id()));
+    let notes = || std::fs::read_dir(&directory).map_or(0, Iterator::count);
+    let mut turn = Loop::noting(Some(directory.clone()));
+    for (op, script, left) in [(1, "exit 1", 1), (2, "[ -s \"$0\"/0 ]", 0), (3, "exit 0", 0)] {
+        let effort = Effort { resource: "Web".into(), verb: hb_core::Verb::Start };
+        let args = vec!["-c".into(), script.into()];
+        let (action, limit) = (directory.display().to_string(), Duration::from_secs(20));
+        let run =
+            ScriptRun { op: OpId(op), script: "sh".into(), args, action, env: vec![], limit, effort: Some(effort) };
+        turn.scripts.run(clock::now(), run);
+        turn.finished();
+        if op == 3 {
+            turn.scripts.retire();
+        }
+        while notes() != left {
+            std::thread::yield_now();
+            assert!(op != 3, "nobody notes it any more");
+        }
+    }
+    std::fs::remove_dir_all(directory).unwrap();
 }
