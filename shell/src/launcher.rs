@@ -64,7 +64,7 @@ pub(crate) struct Started {
     pub(crate) op: OpId,
     pub(crate) result: Result<Running, StartError>,
     /// It could not be noted, for the first time since others could.
-    pub(crate) unnoted: Option<io::Error>,
+    pub(crate) unnoted: Option<String>,
 }
 
 /// A program that was started.
@@ -168,7 +168,7 @@ impl Thread {
 
     /// Where a script has to write its number, if it does something; and why it is run without, if that is news. A stop must
     /// never be refused, and without a start there is no service.
-    fn note(&mut self, start: &Start) -> (Option<Arc<Note>>, Option<io::Error>) {
+    fn note(&mut self, start: &Start) -> (Option<Arc<Note>>, Option<String>) {
         let Some((unfinished, effort)) = self.unfinished.as_mut().zip(start.effort.as_ref()) else {
             return (None, None);
         };
@@ -177,7 +177,10 @@ impl Thread {
                 self.is_noting = true;
                 (Some(Arc::new(note)), None)
             }
-            Err(error) => (None, std::mem::replace(&mut self.is_noting, false).then_some(error)),
+            Err(error) => {
+                let is_news = std::mem::replace(&mut self.is_noting, false);
+                (None, is_news.then(|| format!("cannot write in {}: {error}", unfinished.directory().display())))
+            }
         }
     }
 

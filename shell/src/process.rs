@@ -190,7 +190,7 @@ impl Scripts {
     /// Takes what the launcher has started; to be called when the waker woke the loop.
     pub fn on_wake(&mut self, now: Instant) {
         while let Some(Started { op, result, unnoted }) = self.launcher.answer() {
-            self.news.extend(unnoted.map(|error| News::Unnoted(error.to_string())));
+            self.news.extend(unnoted.map(News::Unnoted));
             match result {
                 Ok(running) => self.on_started(now, op, running),
                 Err(StartError::NotFound) => self.finish(now, op, End::NotFound),

@@ -61,9 +61,14 @@ impl Unfinished {
         Unfinished { directory, boot: boot_id(), files: None }
     }
 
+    /// Where the files are.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Notes that something is begun.
     pub(crate) fn begin(&mut self, effort: &Effort) -> io::Result<Note> {
-        create_directory(&self.directory).map_err(io::Error::other)?;
+        create_directory(&self.directory).map_err(|failed| failed.error)?;
         let files = self.files.get_or_insert_with(|| numbers(&self.directory));
         let next = files.values().max().map_or(0, |number| number.saturating_add(1));
         let number = *files.entry(effort.resource.clone()).or_insert(next);

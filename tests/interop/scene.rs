@@ -491,7 +491,10 @@ impl Scene {
     /// The same of one node.
     pub(crate) fn without_complaint_of(&self, which: usize, expected: &[&str]) -> Outcome {
         let log = self.log(which);
-        let bad = |line: &&str| line.contains("ERROR") || line.contains("CRIT");
+        // One that answers later than within a second, on a computer that is busy, is asked again.
+        let has_impatient_peer = self.seats.iter().any(|seat| seat.plan.kind == Ours);
+        let is_impatience = |line: &str| has_impatient_peer && line.contains("Received 'starting' message in state 2");
+        let bad = |line: &&str| (line.contains("ERROR") || line.contains("CRIT")) && !is_impatience(line);
         let unexpected = |line: &&str| !expected.iter().any(|phrase| line.contains(phrase));
         let complaints: Vec<&str> = log.lines().filter(bad).filter(unexpected).collect();
         ensure!(complaints.is_empty(), "{} complains:\n{}\n{self:?}", name(which), complaints.join("\n"));

@@ -30,6 +30,7 @@ fn replayed() -> Outcome {
     let [(_, hbsim), ..] = &builds[..] else { bail!("there are two builds") };
     let mut testbed = failover()?;
     explained(&testbed, hbsim)?;
+    foretold(&testbed, hbsim)?;
     // What a node did last is on disk when it ends as it should.
     ensure!(testbed.stop(1)? == Some(0), "{}", testbed.log(1));
     let mut ends = Vec::new();
@@ -114,13 +115,28 @@ fn shown(testbed: &Testbed, hbsim: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `heartbeat why` on the survivor, while it runs, names the reason of the takeover.
-fn explained(testbed: &Testbed, hbsim: &Path) -> Result<()> {
-    let mut why = testbed.command(1, &["why", "10.77.0.100"]);
-    // It looks beside itself first, where a `--profile` of somebody's own would not have put it.
+/// A command that finds this `hbsim`. It looks beside itself first, where a `--profile` of somebody's own would not have put it.
+fn with_simulator(mut command: Command, hbsim: &Path) -> Result<Command> {
     let [beside, others] = [hbsim.parent().map(Path::to_owned), std::env::var_os("PATH").map(PathBuf::from)];
     let others = others.iter().flat_map(std::env::split_paths);
-    why.env("PATH", std::env::join_paths(beside.into_iter().chain(others))?);
+    command.env("PATH", std::env::join_paths(beside.into_iter().chain(others))?);
+    Ok(command)
+}
+
+/// `heartbeat explain` with the files of the running pair says what has just happened to it.
+fn foretold(testbed: &Testbed, hbsim: &Path) -> Result<()> {
+    let mut explain = with_simulator(testbed.command(1, &["explain"]), hbsim)?;
+    let (output, text) = run(&mut explain)?;
+    ensure!(output.status.success(), "{text}");
+    let takeover = ["h1 loses power", "10.77.0.100", "h1 \u{2192} h2"];
+    ensure!(text.lines().any(|line| takeover.iter().all(|word| line.contains(word))), "it does not say so:\n{text}");
+    ensure!(text.contains("policy at-least-one") && text.contains("h2 starts 10.77.0.100: node h1 is dead"), "{text}");
+    Ok(())
+}
+
+/// `heartbeat why` on the survivor, while it runs, names the reason of the takeover.
+fn explained(testbed: &Testbed, hbsim: &Path) -> Result<()> {
+    let mut why = with_simulator(testbed.command(1, &["why", "10.77.0.100"]), hbsim)?;
     // Its recorder writes a moment after it acted.
     let mut text = String::new();
     for _ in 0..100 {

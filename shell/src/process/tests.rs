@@ -248,3 +248,34 @@ fn a_start_is_noted_until_it_has_succeeded_also_at_the_end() {
     }
     std::fs::remove_dir_all(directory).unwrap();
 }
+
+#[test]
+fn what_cannot_be_noted_is_run_all_the_same() {
+    // A directory cannot be made below a file.
+    let mut turn = Loop::noting(Some("/dev/null/scripts".into()));
+    let mut unnoted = 0;
+    for op in 1..=2 {
+        let effort = Effort { resource: "Web".into(), verb: hb_core::Verb::Stop };
+        let (args, limit) = (vec!["-c".into()], Duration::from_secs(20));
+        let (action, env) = ("exit 0".into(), vec![]);
+        let run = ScriptRun { op: OpId(op), script: "sh".into(), args, action, env, limit, effort: Some(effort) };
+        turn.scripts.run(clock::now(), run);
+        let mut events = Events::with_capacity(16);
+        while !turn.scripts.news.iter().any(|news| matches!(news, News::Finished(_))) {
+            turn.poll.poll(&mut events, Some(Duration::from_millis(5))).unwrap();
+            turn.scripts.on_wake(clock::now());
+            turn.scripts.on_child(clock::now());
+        }
+        for news in turn.scripts.news.drain(..) {
+            match news {
+                News::Finished(finished) => assert_eq!(finished.end, End::Exited(0)),
+                News::Unnoted(why) => {
+                    assert!(why.contains("/dev/null/scripts"), "{why}");
+                    unnoted += 1;
+                }
+                News::Started(..) => {}
+            }
+        }
+    }
+    assert_eq!(unnoted, 1, "said once");
+}
