@@ -176,15 +176,11 @@ fn is_ours(directory: &Path) -> bool {
 /// The files that are there and what they say, `None` where nothing was begun.
 fn read(directory: &Path) -> Vec<(PathBuf, io::Result<Option<Left>>)> {
     let entries = is_ours(directory).then(|| fs::read_dir(directory)).and_then(Result::ok);
-    let mut paths: Vec<PathBuf> = entries.into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    paths.sort();
-    paths
-        .into_iter()
-        .map(|path| {
-            let left = read_file(&path);
-            (path, left)
-        })
-        .collect()
+    let paths = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut numbered: Vec<(u64, PathBuf)> = paths.filter_map(|path| Some((number_of(&path)?, path))).collect();
+    numbered.sort();
+    let said = numbered.into_iter().map(|(_, path)| (read_file(&path), path));
+    said.map(|(left, path)| (path, left)).collect()
 }
 
 fn read_file(path: &Path) -> io::Result<Option<Left>> {
@@ -203,10 +199,14 @@ fn parse(text: &str) -> Option<Left> {
     Some(Left { boot, verb, resource, process })
 }
 
+/// A file of any other name is none of ours.
+fn number_of(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.parse().ok()
+}
+
 /// The number of each resource's file.
 fn numbers(directory: &Path) -> BTreeMap<String, u64> {
-    let number = |path: &Path| path.file_name()?.to_str()?.parse().ok();
-    let known = |(path, left): (PathBuf, io::Result<Option<Left>>)| Some((left.ok()??.resource, number(&path)?));
+    let known = |(path, left): (PathBuf, io::Result<Option<Left>>)| Some((left.ok()??.resource, number_of(&path)?));
     read(directory).into_iter().filter_map(known).collect()
 }
 

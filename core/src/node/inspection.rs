@@ -78,7 +78,8 @@ impl Node {
         self.actions.0.push(Action::Inspect { op, node: self.name(node), device, limit });
     }
 
-    /// The device is needed now, and many serve one at a time: a question is taken back, and asked again in an hour.
+    /// The device is needed now, and many serve one at a time, or nobody will hear it: a question is taken back, and asked
+    /// again in an hour.
     pub(super) fn end_inspection(&mut self) {
         if let Some(question) = self.inspection.asked.as_mut().filter(|question| !question.ceased) {
             question.ceased = true;

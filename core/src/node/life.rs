@@ -308,6 +308,7 @@ impl Node {
             return self.end();
         }
         self.enter(Lifecycle::Stopping);
+        self.end_inspection();
         self.send_status();
         self.refuse_clients_for_stop();
         self.cancel_moves(&Cancellation::Stopping);

@@ -112,13 +112,14 @@ fn what_haresources_does_not_have_and_what_says_nothing_is_forgotten() {
         ("2", "one\n".into()),
         ("3", "start Web".into()),
         ("4", format!("{} start Web\n12 ", boot_id())),
-        ("x", format!("{} stop Db\nseven eight\n", boot_id())),
+        ("05", format!("{} stop Db\nseven eight\n", boot_id())),
+        ("x", format!("{} stop Other\n", boot_id())),
     ] {
         place.write(name, &text);
     }
     fs::create_dir(place.directory.join("z")).unwrap();
     assert_eq!(place.settle(), ["Web", "Db"]);
-    assert_eq!(place.files(), 3, "and a directory that is none of ours");
+    assert_eq!(place.files(), 4, "and what is none of ours");
 }
 
 #[test]

@@ -214,4 +214,7 @@ fn a_shot_takes_the_device_from_whoever_only_asks() {
     assert_eq!(pair.holds()[1], "all");
     pair.run(secs(3610));
     assert_eq!(pair.questions(1).len(), 3, "asked again in an hour");
+    let (asked, before) = (pair.questions(1)[2], pair.shots(1).1.len());
+    pair.step(1, Input::Operator(crate::input::Command::Stop));
+    assert_eq!(pair.shots(1).1[before..], [asked], "no question outlives its daemon");
 }
