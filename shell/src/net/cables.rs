@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
 
 use mio::Waker;
 use netlink_packet_core::NetlinkPayload;
@@ -22,6 +23,9 @@ use super::netlink::{ANSWER_MAX, Link, Netlink, link_of, packets};
 const LINK_GROUP: u32 = 1;
 /// So much may wait for the loop; what the thread cannot hand over it keeps.
 const WAITING_MAX: usize = 64;
+
+/// Where interfaces change faster than they are read, all addresses are announced again, but not more often than this.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +83,7 @@ impl Signals {
             }
             Err(Errno::EINTR) => Some(Vec::new()),
             Err(Errno::ENOBUFS) => {
+                std::thread::sleep(PAUSE);
                 self.0.clear();
                 Some(vec![Back::Anything])
             }

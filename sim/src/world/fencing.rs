@@ -97,7 +97,7 @@ impl World {
     pub(super) fn cease_fire(&mut self, by: usize, op: OpId) {
         let life = self.hosts[by].life;
         if let Some(answer) = self.answers.get_mut(&(by, life, op)) {
-            // Only a question: its program ends.
+            // Nothing is being reset: its program ends.
             *answer = Outcome::Failed(Failure::Signal(15));
             return self.queue.push(Reverse((self.now.plus(PROGRAM), Due::ShotEnds { by, life, op })));
         }
