@@ -239,15 +239,18 @@ pub(crate) fn report_start(command: &mut Command, guard: Arc<OwnedFd>, op: OpId)
 }
 
 /// Makes the process that `command` starts write its number into a note, before it becomes the program.
+///
+/// That it cannot is no reason not to run it: a stop must never be refused.
 pub(crate) fn note_start(command: &mut Command, note: Arc<Note>) {
     // SAFETY: between fork and exec the closure makes three system calls, formats two integers into an array and allocates
     // nothing; the descriptor is open as long as the closure owns it.
     unsafe {
         command.pre_exec(move || {
-            let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map_err(io::Error::from)?;
-            let mut buffer = [0; 48];
-            let line = crate::unfinished::line(&mut buffer, libc::getpid().cast_unsigned(), now.into());
-            pwrite(&note.file, line, note.at).map_err(io::Error::from)?;
+            if let Ok(now) = clock_gettime(ClockId::CLOCK_BOOTTIME) {
+                let mut buffer = [0; 48];
+                let line = crate::unfinished::line(&mut buffer, libc::getpid().cast_unsigned(), now.into());
+                let _unnoted: nix::Result<usize> = pwrite(&note.file, line, note.at);
+            }
             Ok(())
         });
     }

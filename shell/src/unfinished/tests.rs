@@ -135,6 +135,17 @@ fn a_directory_that_others_can_write_names_nothing() {
 }
 
 #[test]
+fn a_number_that_cannot_be_written_keeps_no_script_from_running() {
+    let place = Place::new();
+    place.write("0", "");
+    let file = File::open(place.directory.join("0")).unwrap();
+    let mut child = script(Note { file: file.into(), at: 0 });
+    assert!(child.try_wait().unwrap().is_none());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn a_line_fits_whatever_the_numbers() {
     let mut buffer = [0; 48];
     let longest = line(&mut buffer, u32::MAX, Duration::from_nanos(u64::MAX));
